@@ -1,0 +1,1 @@
+"""Rows: one schema, readers and writers, importers, splits, checks and the bundled annotated set."""
