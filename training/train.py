@@ -1,0 +1,164 @@
+"""From a recipe to a checkpoint: `scorer train RECIPE -o FOLDER`.
+
+    rows → encoder and head → fit → export → calibration → figures → card
+
+Every step leaves its result in the run's folder, and a run that was stopped goes on there:
+
+| path | what |
+|---|---|
+| `recipe.json` | every resolved setting, and how many rows each source gave |
+| `trainer/` | checkpoints to resume from |
+| `checkpoint/` | the result, as `Scorer.load` takes it |
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, set_seed
+
+from scorer.api import find_checkpoint
+from scorer.checkpoint import (
+    CARD_FILE,
+    CONFIG_FILE,
+    METRICS_FILE,
+    ONNX_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Settings,
+    Target,
+    write_settings,
+)
+from scorer.dimensions import target_names
+from scorer.errors import RecipeError, ScorerError
+from scorer.inference.encoding import PairEncoder
+from scorer.inference.engines import Engine, OnnxEngine, TorchEngine
+from scorer.inference.predict import Predictor
+from scorer.training.calibration import calibrate
+from scorer.training.card import render_card
+from scorer.training.export import export_onnx
+from scorer.training.figures import measure
+from scorer.training.fit import fit, starting_model
+from scorer.training.recipe import Recipe
+from scorer.training.rows import Corpus, encode_rows, gather
+
+logger = logging.getLogger(__name__)
+
+_RELEASED = "released"
+
+
+def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = None) -> Path:
+    """Train by a recipe and return the folder of the finished checkpoint.
+
+    Under `torchrun` or `accelerate launch` every process calls this; the first one alone exports.
+
+    Args:
+        recipe: Settings.
+        folder: The run's folder; one that holds an unfinished run of the same recipe goes on.
+        corpora: Folder that the recipe's source paths are relative to.
+        encoder: In place of the recipe's encoder, where the folder lies elsewhere.
+
+    Raises:
+        RecipeError: If `folder` holds a run of another recipe, or the encoder cannot be loaded.
+        DataError: If a source is missing or gives no rows.
+    """
+    set_seed(recipe.seed)
+    first = PartialState().is_main_process
+    corpus = gather(recipe, corpora)
+    if first:
+        _record(recipe, corpus, folder)
+    model, tokenizer = starting_model(recipe, _encoder_path(encoder or recipe.encoder))
+    pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
+    rows = encode_rows(corpus.rows["train"], pairs, recipe.resolved_dimensions())
+    logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
+    fitted = fit(model, rows, pairs.pad_id, recipe, folder / "trainer")
+    checkpoint = folder / "checkpoint"
+    if first:
+        save_stock(fitted, tokenizer, checkpoint, recipe.encoding.max_length)
+        finish(recipe, corpus, checkpoint)
+    return checkpoint
+
+
+def save_stock(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, max_length: int
+) -> None:
+    """Write a stock transformers checkpoint: fp16 safetensors, config, fast tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.cpu().half().save_pretrained(folder)
+    tokenizer.model_max_length = max_length
+    tokenizer.save_pretrained(folder)
+
+
+def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
+    """Turn a stock checkpoint into a scorer: ONNX, temperatures, thresholds, figures, card.
+
+    Raises:
+        ScorerError: If the int8 model decides otherwise than fp32 more often than the recipe
+            tolerates.
+    """
+    dimensions = recipe.resolved_dimensions()
+    settings = Settings(
+        name=recipe.name,
+        version=recipe.version,
+        dimensions=dimensions,
+        targets=tuple(Target(name) for name in target_names(dimensions)),
+        encoding=recipe.encoding.settings(),
+    )
+    files = [WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    engines: dict[str, Engine] = {"fp32": TorchEngine(checkpoint, device)}
+    if recipe.export.onnx:
+        export_onnx(checkpoint, settings)
+        engines["int8"] = OnnxEngine(checkpoint)
+        files.append(ONNX_FILE)
+
+    encoder = PairEncoder.from_folder(checkpoint, settings.encoding)
+    logits: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for split in ("dev", "test"):
+        pairs = [(example.prompt, example.response) for example in corpus.examples(split)]
+        logits[split] = {
+            name: Predictor(encoder, engine, settings, engine.token_budget).logits(pairs)
+            for name, engine in engines.items()
+        }
+    settings = replace(
+        settings,
+        targets=calibrate(logits["dev"]["fp32"], corpus.examples("dev"), dimensions),
+    )
+    figures = measure(recipe, corpus, logits, settings)
+    if recipe.export.onnx:
+        differ = figures["splits"]["dev"]["int8 against fp32"]["decisions that differ"]
+        if differ > recipe.export.tolerance:
+            raise ScorerError(
+                f"int8 decides {differ:.2%} of the targets on dev rows otherwise than fp32, more "
+                f"than the recipe's export.tolerance of {recipe.export.tolerance:.2%}"
+            )
+    text = json.dumps(figures, ensure_ascii=False, indent=1)
+    (checkpoint / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    (checkpoint / CARD_FILE).write_text(render_card(figures), encoding="utf-8")
+    write_settings(checkpoint, settings, files)
+
+
+def _encoder_path(encoder: str) -> Path | str:
+    if encoder == _RELEASED:
+        return find_checkpoint(None)
+    return Path(encoder) if Path(encoder).is_dir() else encoder
+
+
+def _record(recipe: Recipe, corpus: Corpus, folder: Path) -> None:
+    """Save and log the resolved settings; refuse a folder that holds a run of another recipe."""
+    resolved = {"recipe": recipe.model_dump(mode="json"), "rows": corpus.counts}
+    text = json.dumps(resolved, ensure_ascii=False, indent=1) + "\n"
+    path = folder / "recipe.json"
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise RecipeError(f"{path} is of another recipe or other rows; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    logger.info("settings:\n%s", text)
