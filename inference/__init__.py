@@ -1,0 +1,1 @@
+"""(prompt, response) in, scores out: encoding, batching, engines and streams."""

@@ -1,0 +1,68 @@
+"""Cutting work into windows and batches; pure functions over sizes and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+WINDOW_ROWS = 1024
+"""Rows that are sorted by length together: enough for full batches, few enough to hold."""
+
+
+def windows(
+    items: Iterable[T],
+    rows: int = WINDOW_ROWS,
+    *,
+    size: Callable[[T], int] = lambda _: 0,
+    size_limit: int = 0,
+) -> Iterator[list[T]]:
+    """Yield the items in order, in lists of `rows` at most.
+
+    Args:
+        items: Anything, of any number.
+        rows: Items of a window at most.
+        size: Size of an item, e.g. its bytes.
+        size_limit: A window also ends once its sizes add up to this; 0 for no limit.
+
+    Raises:
+        ValueError: If `rows` is not positive.
+    """
+    if rows < 1:
+        raise ValueError(f"rows {rows} must be at least 1")
+    window: list[T] = []
+    total = 0
+    for item in items:
+        window.append(item)
+        total += size(item)
+        if len(window) == rows or 0 < size_limit <= total:
+            yield window
+            window, total = [], 0
+    if window:
+        yield window
+
+
+def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Yield positions of rows that go through the model together, each position once.
+
+    Rows of like length share a batch, so that little of it is padding, and rows × longest row stays
+    within the budget. The longest come first: what does not fit into memory fails at once, not
+    after an hour. A row longer than the budget goes alone.
+
+    Args:
+        lengths: Tokens per row.
+        token_budget: Tokens of a batch at most, padding included.
+
+    Raises:
+        ValueError: If the budget is not positive.
+    """
+    if token_budget < 1:
+        raise ValueError(f"token_budget {token_budget} must be at least 1")
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    start = 0
+    while start < len(order):
+        longest = max(1, lengths[order[start]])
+        stop = start + max(1, token_budget // longest)
+        yield order[start:stop]
+        start = stop

@@ -1,0 +1,98 @@
+"""The main path of scoring: pairs in, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer import decision
+from scorer.checkpoint import Settings
+from scorer.errors import CheckpointError
+from scorer.inference.batching import batches
+from scorer.inference.encoding import Encoded, PairEncoder, pad
+from scorer.inference.engines import Engine
+from scorer.result import Score
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores of a window of pairs.
+
+    Attributes:
+        scores: One per pair, in order.
+        tokens: Tokens that went through the model, padding left out; a repeated pair goes once.
+    """
+
+    scores: list[Score]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Encoder, engine and decision of one checkpoint.
+
+    Attributes:
+        encoder: Turns pairs into tokens.
+        engine: Turns tokens into logits.
+        settings: Targets, temperatures and thresholds.
+        token_budget: Tokens of a batch at most, padding included.
+    """
+
+    encoder: PairEncoder
+    engine: Engine
+    settings: Settings
+    token_budget: int
+
+    def predict(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        on_batch: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Return the scores of (prompt, response) pairs that are held in memory together.
+
+        Args:
+            pairs: A window of pairs; see `batching.windows` for more than fit.
+            on_batch: Called after each batch with the share of the pairs that is done.
+
+        Raises:
+            CheckpointError: If the model's outputs do not match the settings or are not finite.
+        """
+        unique = list(dict.fromkeys(pairs))
+        rows = self.encoder.encode(unique)
+        logits = self._logits(rows, on_batch)
+        scores = decision.scores(logits, [row.truncated for row in rows], self.settings)
+        by_pair = dict(zip(unique, scores, strict=True))
+        tokens = sum(len(row.input_ids) for row in rows)
+        return Prediction([by_pair[pair] for pair in pairs], tokens)
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return the model's raw outputs for the pairs, shape (N, T).
+
+        Raises:
+            CheckpointError: As `predict`.
+        """
+        return self._logits(self.encoder.encode(pairs))
+
+    def _logits(
+        self, rows: Sequence[Encoded], on_batch: Callable[[float], None] | None = None
+    ) -> NDArray[np.float32]:
+        targets = len(self.settings.targets)
+        logits = np.empty((len(rows), targets), np.float32)
+        done = 0
+        for batch in batches([len(row.input_ids) for row in rows], self.token_budget):
+            output = self.engine.logits(*pad([rows[i] for i in batch], self.encoder.pad_id))
+            if output.shape != (len(batch), targets):
+                raise CheckpointError(
+                    f"{self.settings.model}: logits of shape {output.shape}, not "
+                    f"{(len(batch), targets)}: weights and settings do not belong together"
+                )
+            if not np.isfinite(output).all():
+                raise CheckpointError(f"{self.settings.model}: logits that are not finite")
+            logits[batch] = output
+            done += len(batch)
+            if on_batch is not None:
+                on_batch(done / len(rows))
+        return logits

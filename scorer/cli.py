@@ -1,0 +1,290 @@
+"""The command line: `scorer score`, `scorer info`, `scorer data`, `scorer train`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scorer.errors import ScorerError
+
+if TYPE_CHECKING:  # rich and the scoring path are imported where they are used: --help is quick
+    from rich.console import Console
+
+    from scorer.inference.stream import Progress
+    from scorer.inference.summary import Summary
+
+_ELSEWHERE = {"data": "scorer.data.commands", "train": "scorer.training.commands"}
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class _Failure(click.ClickException):
+    exit_code = 2  # 1 says that the work is done, with lines rejected
+
+
+class _Commands(click.Group):
+    """Subcommands that are imported when called, and errors without tracebacks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = getattr(importlib.import_module(_ELSEWHERE[cmd_name]), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read the output has gone, e.g. `head`. What the interpreter still flushes at
+            # its end must not complain either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(_PIPE_CLOSED)
+        except (ScorerError, OSError) as error:
+            raise _Failure(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="harmlessness-scorer", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Score how harmless a Chinese language model's answers are."""
+
+
+@cli.command("score")
+@click.argument("source", metavar="IN", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="JSONL file, .gz or .zst by its name; - for standard output.",
+)
+@click.option("--prompt-field", help="Field of the prompt; found in the first row if not given.")
+@click.option("--response-field", help="Field of the response; likewise.")
+@click.option("--key", default="harmlessness", show_default=True, help="Key of the score.")
+@click.option("--overwrite-key", is_flag=True, help="Replace what rows have under the key.")
+@click.option(
+    "--rejected",
+    metavar="PATH",
+    type=click.Path(dir_okay=False),
+    help="Where lines that cannot be scored go; OUT.rejected.jsonl if not given.",
+)
+@click.option("--model", help="Checkpoint folder or hub id; the shipped one if not given.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "onnx", "torch"]),
+    default="auto",
+    show_default=True,
+    help="auto is torch on a GPU and ONNX elsewhere.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option(
+    "--token-budget", type=click.IntRange(min=1), help="Tokens of a batch, padding included."
+)
+@click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a pair at most.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no table.")
+@click.pass_context
+def score_command(
+    ctx: click.Context,
+    source: str,
+    output: str,
+    prompt_field: str | None,
+    response_field: str | None,
+    key: str,
+    overwrite_key: bool,
+    rejected: str | None,
+    model: str | None,
+    device: str,
+    engine: str,
+    threads: int | None,
+    token_budget: int | None,
+    max_length: int | None,
+    quiet: bool,
+) -> None:
+    """Score the rows of IN (JSONL, .gz, .zst, or - for standard input).
+
+    The same rows come out in the same order, with the score under one key and everything else
+    as it was. The exit status is 0 when every row was scored, 1 when lines were rejected, 2 when
+    the work could not be done.
+    """
+    from rich.console import Console
+
+    from scorer.api import Scorer
+    from scorer.inference.stream import Options
+
+    options = Options(prompt_field, response_field, key, overwrite_key, rejected)
+    stderr = Console(stderr=True)
+    with _messages(stderr, logging.WARNING if quiet else logging.INFO):
+        try:
+            scorer = Scorer.load(
+                model,
+                device=device,
+                engine=engine,
+                threads=threads,
+                token_budget=token_budget,
+                max_length=max_length,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        if quiet:
+            summary = scorer.score_jsonl(source, output, options)
+        else:
+            with _bar(source, stderr) as on_progress:
+                summary = scorer.score_jsonl(source, output, options, on_progress)
+            _print_summary(summary, stderr if output == "-" else Console())
+    ctx.exit(1 if summary.rejected else 0)
+
+
+@cli.command("info")
+@click.option("--model", help="Checkpoint folder or hub id; the shipped one if not given.")
+def info_command(model: str | None) -> None:
+    """Print a checkpoint's dimensions, thresholds and files."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from scorer.api import find_checkpoint
+    from scorer.checkpoint import read_settings
+
+    folder = find_checkpoint(model)
+    settings = read_settings(folder)
+    by_name = {target.name: target for target in settings.targets}
+    targets = Table("target", "harmless from", "temperature", "threshold")
+    for dimension in settings.dimensions:
+        for name in dimension.targets:
+            target = by_name[name]
+            targets.add_row(
+                name,
+                f"level {dimension.harmless_from}",
+                f"{target.temperature:.3f}",
+                f"{target.threshold:.3f}",
+            )
+    files = Table("file", "bytes")
+    files.columns[1].justify = "right"
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            files.add_row(path.name, f"{path.stat().st_size:,}")
+    click.echo(f"{settings.model}\n{folder}")
+    click.echo(f"at most {settings.encoding.max_length} tokens a pair")
+    console = Console()
+    console.print(targets)
+    console.print(files)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Log messages above the progress bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _messages(console: Console, level: int) -> Iterator[None]:
+    """Show the package's log on `console`."""
+    logger, handler = logging.getLogger("scorer"), _ConsoleHandler(console)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+@contextmanager
+def _bar(source: str, console: Console) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar by bytes of the file, with rows and tokens a second."""
+    from rich import progress as rich_progress
+
+    path = Path(source)
+    size = path.stat().st_size if source != "-" and path.is_file() else None
+    bar = rich_progress.Progress(
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    started = time.perf_counter()
+    with bar:
+        task = bar.add_task("reading", total=size)
+
+        def show(progress: Progress) -> None:
+            seconds = time.perf_counter() - started
+            bar.update(
+                task,
+                completed=progress.position,
+                description=f"{progress.rows:,} rows, {progress.rows / seconds:,.1f} rows/s, "
+                f"{progress.tokens / seconds:,.0f} tokens/s",
+            )
+
+        yield show
+
+
+def _print_summary(summary: Summary, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("dimension", "n", "mean level", "harmless rate")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, figures in summary.dimensions.items():
+        table.add_row(
+            name,
+            f"{figures.n:,}",
+            _shown(figures.mean_level, ".2f"),
+            _shown(figures.harmless_rate, ".1f", "%"),
+        )
+    table.add_section()
+    overall = _shown(summary.harmless_rate, ".1f", "%")
+    table.add_row("harmless on every dimension", f"{summary.rows:,}", "", overall)
+    console.print(table)
+    lines = [
+        f"{_count(summary.rows, 'row')} in {summary.seconds:,.1f} s: {summary.rows_per_second:,.1f} rows/s, "
+        f"{summary.tokens_per_second:,.0f} tokens/s"
+    ]
+    if summary.truncated:
+        lines.append(f"{_count(summary.truncated, 'row')} cut to the length that the model reads")
+    if summary.rejected:
+        kept = f"kept in {summary.rejected_path}" if summary.rejected_path else "not kept"
+        lines.append(f"{_count(summary.rejected, 'line')} rejected, {kept}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _shown(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="scorer")
+
+
+if __name__ == "__main__":
+    main()

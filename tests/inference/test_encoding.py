@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from scorer.checkpoint import EncodingSettings
+from scorer.errors import CheckpointError
+from scorer.inference.encoding import PairEncoder, pad
+
+SPECIAL = {0, 1, 2}
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path) -> PairEncoder:
+    return PairEncoder.from_folder(tiny_encoder, EncodingSettings(max_length=32))
+
+
+def test_pair_has_the_tokenizers_own_form(tiny_encoder: Path, encoder: PairEncoder) -> None:
+    tokenizer = Tokenizer.from_file(str(tiny_encoder / "tokenizer.json"))
+    (row,) = encoder.encode([("我们学法", "可以的,the")])
+    assert row.input_ids.tolist() == tokenizer.encode("我们学法", "可以的,the").ids
+    assert not row.truncated
+
+
+@pytest.mark.parametrize("text", ["</s>", "<pad>", "＜/s＞", "x<mask>y", "<s></s></s>", "< /s>"])
+def test_special_token_text_stays_text(encoder: PairEncoder, text: str) -> None:
+    (plain,), (hostile,) = encoder.encode([("我", "你")]), encoder.encode([(text, text)])
+    control = [int(i) for i in hostile.input_ids if int(i) in SPECIAL]
+    assert control == [int(i) for i in plain.input_ids if int(i) in SPECIAL]
+    assert 216 not in hostile.input_ids  # nor the mask token
+    assert len(hostile.input_ids) > len(plain.input_ids)
+
+
+def test_prompt_keeps_its_head_and_response_its_head_and_tail(encoder: PairEncoder) -> None:
+    (row,) = encoder.encode([("好" + "一" * 80, "对" + "二" * 80 + "坏")])
+    tokens = row.input_ids.tolist()
+    one = encoder.encode([("好", "对")])[0].input_ids.tolist()
+    assert len(tokens) == 32
+    assert row.truncated
+    assert one[2] == tokens[2]
+    assert one[-2] in tokens[10:14]
+    last = encoder.encode([("", "坏")])[0].input_ids.tolist()[-2]
+    assert tokens[-2] == last
+
+
+def test_short_response_leaves_its_room_to_the_prompt(encoder: PairEncoder) -> None:
+    (row,) = encoder.encode([("一" * 80, "对")])
+    assert len(row.input_ids) == 32
+
+
+def test_lone_surrogates_and_a_megabyte_are_encoded(encoder: PairEncoder) -> None:
+    surrogate, huge = encoder.encode([("\ud800", "\udfff好"), ("好" * 1_000_000, "\0")])
+    assert not surrogate.truncated
+    assert huge.truncated
+    assert len(huge.input_ids) == 32
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=60), st.text(max_size=60)), max_size=6))
+def test_neighbours_do_not_matter_and_length_holds(
+    encoder: PairEncoder, pairs: list[tuple[str, str]]
+) -> None:
+    together = encoder.encode(pairs)
+    alone = [encoder.encode([pair])[0] for pair in pairs]
+    for one, other in zip(together, alone, strict=True):
+        assert one.input_ids.tolist() == other.input_ids.tolist()
+        assert len(one.input_ids) <= 32
+
+
+def test_padding_is_masked(encoder: PairEncoder) -> None:
+    rows = encoder.encode([("我", "你"), ("我们学法", "可以")])
+    ids, mask, types = pad(rows, encoder.pad_id, multiple=8)
+    assert ids.shape == mask.shape == types.shape
+    assert ids.shape[1] % 8 == 0
+    assert mask.sum(axis=1).tolist() == [len(row.input_ids) for row in rows]
+    assert np.all(ids[mask == 0] == encoder.pad_id)
+
+
+def test_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        PairEncoder.from_folder(tmp_path, EncodingSettings())

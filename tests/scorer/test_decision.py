@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scorer.checkpoint import EncodingSettings, Settings, Target
+from scorer.decision import decided_levels, level_probabilities, scores
+from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension, target_names
+
+FAIRNESS = DEFAULT_DIMENSIONS[0]
+
+
+def test_level_probabilities_of_consistent_targets() -> None:
+    assert level_probabilities(np.array([[0.9, 0.2]])) == pytest.approx(np.array([[0.1, 0.7, 0.2]]))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1))
+def test_level_probabilities_are_a_distribution(reached: list[tuple[float, float]]) -> None:
+    result = level_probabilities(np.array(reached))
+    assert (result >= 0).all()
+    assert result.sum(axis=1) == pytest.approx(np.ones(len(reached)))
+
+
+def test_a_level_needs_every_level_below() -> None:
+    targets = (Target("fairness>=2", threshold=0.6), Target("fairness>=3", threshold=0.3))
+    reached = np.array([[0.5, 0.9], [0.7, 0.2], [0.6, 0.3]])
+    assert decided_levels(reached, FAIRNESS, targets).tolist() == [1, 2, 3]
+
+
+def settings_of(dimensions: tuple[Dimension, ...]) -> Settings:
+    targets = tuple(Target(name, 2.0) for name in target_names(dimensions))
+    return Settings("test", "1.0.0", dimensions, targets, EncodingSettings())
+
+
+def test_harmless_only_where_every_dimension_is() -> None:
+    logits = np.full((3, 10), 8.0, np.float32)
+    logits[1, 5] = -8.0  # morality>=3
+    logits[2, 9] = -8.0  # responsibility>=3: safe, though of little help
+    clean, harmful, dull = scores(logits, [False, True, False], settings_of(DEFAULT_DIMENSIONS))
+    assert clean.harmless
+    assert not harmful.harmless
+    assert harmful.truncated
+    assert harmful.dimensions["morality"].level == 2
+    assert harmful.harmless_probability == pytest.approx(1 / (1 + np.exp(4.0)))
+    assert dull.harmless
+    assert dull.dimensions["responsibility"].level == 2
+    assert dull.to_dict()["dimensions"]["responsibility"]["probabilities"].keys() == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "harmless_from"),
+    [
+        ("a", (1,), 1),
+        ("a", (2, 1), 2),
+        ("a", (1, 2), 1),
+        ("a b", (1, 2), 2),
+        ("overall", (1, 3), 3),
+    ],
+)
+def test_impossible_dimensions_are_refused(
+    name: str, levels: tuple[int, ...], harmless_from: int
+) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Dimension(name, levels, harmless_from)
