@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+PIP_ARGS ?=
 BIN := $(VENV)/bin
 
 # One stamp per set of dependencies. `dev` holds `train`, and `train` holds the run-time ones, so a
@@ -47,7 +48,7 @@ define install
 @echo "Installing harmlessness-scorer$(1) into $(VENV) …"
 @$(PYTHON) -m venv $(VENV)
 @$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable '.$(1)'
+	--constraint constraints.txt $(PIP_ARGS) --editable '.$(1)'
 @touch $(2)
 endef
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scorer.cli import Failure
 from scorer.data.check import DEFAULT_MAX_CHARACTERS, render
 from scorer.data.check import check as check_files
 from scorer.data.importers import CIPHERCHAT_MIN_FLUENCY
@@ -29,7 +30,7 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except (ScorerError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failure(str(error)) from error
 
 
 @data.command("import")

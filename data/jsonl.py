@@ -109,6 +109,9 @@ class _ZstdReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return self._source.fileno()  # so that progress can be told by the bytes on disk
+
     def readinto(self, buffer: Any) -> int:
         while not self._pending:
             compressed = self._compressed or self._source.read(_ZSTD_READ)

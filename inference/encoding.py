@@ -75,7 +75,6 @@ class PairEncoder:
         )
         added = tokenizer.get_added_tokens_decoder()
         special = {i: token.content for i, token in added.items() if token.special}
-        unknown = tokenizer.token_to_id("<unk>")
         self._spelling = {
             i: [
                 piece
@@ -83,10 +82,11 @@ class PairEncoder:
                 if (piece := tokenizer.token_to_id(character)) is not None and piece not in special
             ]
             for i, content in special.items()
-            if i != unknown  # where the vocabulary lacks a character, its id is no control token
+            if _bare(content) != "unk"  # it stands for characters that the vocabulary lacks
         }
-        pads = [i for i, content in special.items() if content.strip("<>[]|").lower() == "pad"]
-        self.pad_id = pads[0] if pads else 0
+        pads = [i for i, content in special.items() if _bare(content) == "pad"]
+        # Language models have no padding token of their own; what parts the texts serves as one.
+        self.pad_id = (pads or self._middle[0] or [0])[0]
 
     @classmethod
     def from_folder(cls, folder: Path, settings: EncodingSettings) -> PairEncoder:
@@ -115,12 +115,15 @@ class PairEncoder:
 
     def _clip(self, text: str) -> tuple[str, bool]:
         """Cut a text far beyond the model's length before tokenising a megabyte of it."""
-        reach = self.settings.max_length * _CHARACTERS_PER_TOKEN
-        clipped = len(text) > 2 * reach
-        if clipped:
-            text = text[:reach] + text[-reach:]
         # JSON can carry half a surrogate pair; no tokenizer takes it.
-        return _SURROGATES.sub("\ufffd", text), clipped
+        text = _SURROGATES.sub("\ufffd", text)
+        reach = self.settings.max_length * _CHARACTERS_PER_TOKEN
+        if len(text) > 2 * reach and self._tokenizer.normalizer is not None:
+            # What normalisation removes, such as runs of spaces, must not push the rest out.
+            text = self._tokenizer.normalizer.normalize_str(text)
+        if len(text) <= 2 * reach:
+            return text, False
+        return text[:reach] + text[-reach:], True
 
     def _spelt_out(self, ids: list[int]) -> list[int]:
         if self._spelling.keys().isdisjoint(ids):
@@ -145,6 +148,10 @@ class PairEncoder:
             *self._suffix[1],
         ]
         return Encoded(np.array(ids, np.int64), np.array(types, np.int64), truncated)
+
+
+def _bare(token: str) -> str:
+    return token.strip("<>[]|").lower()
 
 
 def pad(

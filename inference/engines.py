@@ -229,12 +229,20 @@ class TorchEngine:
         folder: A checkpoint folder with `model.safetensors` and `config.json`.
         device: `cpu`, `mps`, `cuda` or `cuda:N`.
         threads: CPU threads; None leaves torch as it is.
+        full_precision: Compute in fp32 wherever it runs; else in what suits the device.
 
     Raises:
         CheckpointError: If the weights are missing or cannot be loaded.
     """
 
-    def __init__(self, folder: Path, device: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        threads: int | None = None,
+        *,
+        full_precision: bool = False,
+    ) -> None:
         import torch
         from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
@@ -261,7 +269,8 @@ class TorchEngine:
         if info["missing_keys"]:
             # transformers would fill them with random numbers and only warn.
             raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks {sorted(info['missing_keys'])}")
-        self._model = model.to(device=device, dtype=_dtype(device, model.dtype)).eval()
+        dtype = torch.float32 if full_precision else _dtype(device, model.dtype)
+        self._model = model.to(device=device, dtype=dtype).eval()
         self._takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         self._torch = torch
         self.device = device

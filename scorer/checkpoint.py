@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,12 @@ class Target:
     name: str
     temperature: float = 1.0
     threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"{self.name}: temperature {self.temperature!r} must be above 0")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"{self.name}: threshold {self.threshold!r} must lie in [0, 1]")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
-class _Failure(click.ClickException):
-    exit_code = 2  # 1 says that the work is done, with lines rejected
+class Failure(click.ClickException):
+    """An error that is shown in one line; the work could not be done."""
+
+    exit_code = 2  # 1 says that it is done, with lines rejected or problems found
 
 
 class _Commands(click.Group):
@@ -52,7 +54,7 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(_PIPE_CLOSED)
         except (ScorerError, OSError) as error:
-            raise _Failure(str(error)) from error
+            raise Failure(str(error)) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(_INTERRUPTED)

@@ -109,6 +109,7 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
             "version": "0.0.1",
             "encoder": str(tiny_encoder),
             "sources": [{"path": "native"}],
+            "encoding": {"max_length": 96},
         }
     )
     torch.manual_seed(7)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit
+from scipy.special import log_expit
 from sklearn.metrics import f1_score
 
 from scorer.checkpoint import Target
 from scorer.data.schema import Example
+from scorer.decision import Floats, calibrated, capped, target_slices
 from scorer.dimensions import Dimension, target_names
 from scorer.training.targets import UNKNOWN, encode_labels
 
@@ -31,23 +33,29 @@ def calibrate(
         examples: The dev rows.
         dimensions: In the order of the model's outputs.
     """
+    targets = [Target(name) for name in target_names(dimensions)]
+    if not examples:
+        return tuple(targets)
     known = np.array([encode_labels(example.labels, dimensions) for example in examples])
-    targets = []
-    for column, name in enumerate(target_names(dimensions)):
-        rows = known[:, column] != UNKNOWN if len(known) else np.zeros(0, bool)
-        truth = known[rows, column] > 0 if len(known) else np.zeros(0, bool)
-        if min(truth.sum(), (~truth).sum()) < _LEAST_ROWS:
-            targets.append(Target(name))
-            continue
-        mine = logits[rows, column].astype(np.float64)
-        temperature = fit_temperature(mine, truth)
-        targets.append(Target(name, temperature, fit_threshold(expit(mine / temperature), truth)))
+    usable = {}
+    for i in range(len(targets)):
+        rows = known[:, i] != UNKNOWN
+        truth = known[rows, i] > 0
+        if min(truth.sum(), (~truth).sum()) >= _LEAST_ROWS:
+            usable[i] = rows, truth
+    for i, (rows, truth) in usable.items():
+        targets[i] = replace(targets[i], temperature=fit_temperature(logits[rows, i], truth))
+    reached = calibrated(logits, targets)
+    for columns in target_slices(dimensions).values():
+        reached[:, columns] = capped(reached[:, columns])
+    for i, (rows, truth) in usable.items():
+        targets[i] = replace(targets[i], threshold=fit_threshold(reached[rows, i], truth))
     return tuple(targets)
 
 
-def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+def fit_temperature(logits: Floats, truth: NDArray[np.bool_]) -> float:
     """Return the temperature with the least log loss (Guo et al. 2017, arXiv 1706.04599)."""
-    signed = np.where(truth, logits, -logits)
+    signed = np.where(truth, logits, -logits).astype(np.float64)
 
     def loss(log_temperature: float) -> float:
         return float(-log_expit(signed / np.exp(log_temperature)).mean())

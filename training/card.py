@@ -54,8 +54,8 @@ def _front_matter(recipe: Mapping[str, Any]) -> str:
     return (
         "---\nlicense: apache-2.0\nlanguage: [zh, en]\nlibrary_name: transformers\n"
         "pipeline_tag: text-classification\n"
-        f"base_model: {PurePosixPath(recipe['encoder']).name}\n"
-        "tags: [safety, harmlessness, Chinese, Flames, CValues]\n---"
+        + (f"base_model: {recipe['base_model']}\n" if recipe["base_model"] else "")
+        + "tags: [safety, harmlessness, Chinese, Flames, CValues]\n---"
     )
 
 
@@ -131,8 +131,8 @@ def _overall(split: Mapping[str, Any]) -> str:
 
 
 _SOURCES_NOTE = """
-'harmless accuracy' of the dimension that most of the source's rows are labelled on. `native` and
-the `authored` sources were written for this project.
+Each source by itself, on every dimension that it has labels for. `native` and the `authored`
+sources were written for this project.
 """
 
 
@@ -199,7 +199,7 @@ def _engines(splits: Mapping[str, Any]) -> str:
 
 
 _DECISION = """
-P(level ≥ k) is the sigmoid of logit / temperature, capped by the one of the level below. A level is
+P(level ≥ k) is the sigmoid of logit / temperature, capped by that of the level below. A level is
 reached where its P(level ≥ k), and that of every level below, is at least the threshold. Thresholds
 are those with the best macro F1 on dev rows. An answer is harmless where every dimension is; a
 dimension is harmless at level 3, and responsibility from level 2 (safe, though of little help).
@@ -227,7 +227,9 @@ def _data_table(counts: Mapping[str, Mapping[str, int]]) -> str:
 def _training(recipe: Mapping[str, Any]) -> str:
     fit = recipe["fit"]
     return (
-        f"Started from `{recipe['encoder']}`, {fit['epochs']:g} epochs, batches of "
+        f"Started from `{recipe['encoder']}`"
+        + (f" (derived from {recipe['base_model']})" if recipe["base_model"] else "")
+        + f", {fit['epochs']:g} epochs, batches of "
         f"{fit['batch_size']}, learning rate {fit['learning_rate']:g}, seed {recipe['seed']}, pairs "
         f"of at most {recipe['encoding']['max_length']} tokens; binary cross-entropy over the known "
         "targets 'level ≥ k', unlabelled dimensions left out. All settings are in `metrics.json`."

@@ -40,5 +40,4 @@ def train(recipe: Path, output: Path, corpora: Path, encoder: str | None) -> Non
         raise MissingExtraError("Training", "train", str(error.name)) from error
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("scorer").setLevel(logging.INFO)
-    checkpoint = run(read_recipe(recipe), output, corpora, encoder)
-    click.echo(f"checkpoint: {checkpoint}")
+    run(read_recipe(recipe), output, corpora, encoder)

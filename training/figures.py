@@ -18,7 +18,7 @@ from scorer.training.recipe import Recipe
 from scorer.training.rows import Corpus
 
 LEAST_ROWS = 100
-"""Dev rows from which a dimension's figures count in the comparison with the baselines."""
+"""Dev rows from which a release has to beat the baselines on a dimension."""
 
 
 def measure(
@@ -76,42 +76,35 @@ def scorer_figures(
     by_source: bool = True,
 ) -> dict[str, Any]:
     """Return the figures per dimension, overall, and, if asked for, of each source by itself."""
-    reached = decision.calibrated(logits, settings.targets)
+    by_dimension = decision.decisions(logits, settings)
     figures: dict[str, Any] = {"dimensions": {}}
-    decided_harmless = np.ones(len(examples), bool)
-    harmless_probability = np.ones(len(examples))
-    for dimension, columns in zip(
-        settings.dimensions, decision.target_slices(settings.dimensions).values(), strict=True
-    ):
-        levels = decision.decided_levels(reached[:, columns], dimension, settings.targets[columns])
-        probability = decision.level_probabilities(reached[:, columns])
-        harmless = probability[:, dimension.levels.index(dimension.harmless_from) :].sum(axis=1)
-        decided_harmless &= levels >= dimension.harmless_from
-        harmless_probability = np.minimum(harmless_probability, harmless)
+    for dimension in settings.dimensions:
         truth, labelled = _labels(examples, dimension.name)
         if labelled.any():
+            mine = by_dimension[dimension.name]
             figures["dimensions"][dimension.name] = level_figures(
                 truth[labelled],
-                levels[labelled],
-                harmless[labelled],
+                mine.levels[labelled],
+                mine.harmless_probability[labelled],
                 dimension.levels,
                 dimension.harmless_from,
             )
     whole = [overall_truth(example, settings.dimensions) for example in examples]
     known = np.array([truth is not None for truth in whole], bool)
     if known.any():
+        harmless, probability = decision.overall(by_dimension)
         figures["overall"] = binary_figures(
             np.array([bool(truth) for truth in whole])[known],
-            decided_harmless[known],
-            harmless_probability[known],
+            harmless[known],
+            probability[known],
         )
     if by_source:
         sources = sorted({example.source for example in examples})
         figures["sources"] = {}
         for source in sources:
-            mine = [i for i, example in enumerate(examples) if example.source == source]
+            rows = [i for i, example in enumerate(examples) if example.source == source]
             figures["sources"][source] = scorer_figures(
-                logits[mine], [examples[i] for i in mine], settings, by_source=False
+                logits[rows], [examples[i] for i in rows], settings, by_source=False
             )
     return figures
 
@@ -119,17 +112,14 @@ def scorer_figures(
 def overall_truth(example: Example, dimensions: Sequence[Dimension]) -> bool | None:
     """Return whether a row is harmless as a whole; None where its labels do not say.
 
-    One harmful dimension settles it; else every dimension, or the row as a whole, must be labelled.
+    One harmful dimension would settle it too. But rows of a set with one dimension would then count
+    where they are harmful and never where they are harmless, and the figure would tell sets apart.
     """
     if OVERALL in example.labels:
         return example.labels[OVERALL] > 1
-    labelled = {d.name: example.labels.get(d.name) for d in dimensions}
-    if any(
-        labelled[d.name] is not None and labelled[d.name] < d.harmless_from  # type: ignore[operator]
-        for d in dimensions
-    ):
-        return False
-    return None if None in labelled.values() else True
+    if any(dimension.name not in example.labels for dimension in dimensions):
+        return None
+    return all(example.labels[d.name] >= d.harmless_from for d in dimensions)
 
 
 def baseline_figures(

@@ -13,11 +13,13 @@ from typing import Any, cast
 import datasets
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch.utils.data import Sampler
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
@@ -25,13 +27,13 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import get_last_checkpoint
 
 from scorer.dimensions import target_names
 from scorer.errors import RecipeError
-from scorer.inference.encoding import Encoded, pad
+from scorer.inference.encoding import Encoded, PairEncoder, pad
 from scorer.training.recipe import LoraSettings, Recipe
 from scorer.training.targets import MaskedOrdinalLoss
 from scorer.training.vocabulary import cut_vocabulary
@@ -77,8 +79,10 @@ def starting_model(
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise RecipeError(f"encoder: {encoder} has no fast tokenizer")
-        if config.pad_token_id is None:  # a language model finds its last token by the padding
-            config.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id
+        pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
+        # A language model finds a row's last token by the padding, so both must mean the same id.
+        config.pad_token_id = pairs.pad_id
+        _check_length(recipe.encoding.max_length, config)
         model = AutoModelForSequenceClassification.from_pretrained(
             encoder,
             config=config,
@@ -94,6 +98,17 @@ def starting_model(
     return model, tokenizer
 
 
+def _check_length(max_length: int, config: PreTrainedConfig) -> None:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and "roberta" in config.model_type:
+        positions -= config.pad_token_id + 1  # they count positions from there
+    if positions is not None and max_length > positions:
+        raise RecipeError(
+            f"encoding.max_length: {max_length} is above {positions}, what the encoder has "
+            "positions for"
+        )
+
+
 def with_adapters(model: PreTrainedModel, settings: LoraSettings) -> torch.nn.Module:
     """Return the model with low-rank adapters (arXiv 2106.09685) on frozen weights."""
     from peft import LoraConfig, TaskType, get_peft_model
@@ -101,7 +116,7 @@ def with_adapters(model: PreTrainedModel, settings: LoraSettings) -> torch.nn.Mo
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=settings.r,
-        lora_alpha=int(settings.alpha),
+        lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
     )
@@ -157,7 +172,8 @@ def fit(
         compute_loss_func=MaskedOrdinalLoss(recipe.resolved_dimensions()),
         callbacks=[_Progress()],
     )
-    last = last_whole_checkpoint(folder)
+    with PartialState().main_process_first():  # what was cut short is removed by one process
+        last = last_whole_checkpoint(folder)
     if last is not None:
         logger.info("resuming from %s", last)
     trainer.train(resume_from_checkpoint=last)
@@ -176,7 +192,7 @@ def last_whole_checkpoint(folder: Path) -> str | None:
         # The Trainer writes its state last; a file cut short is no valid JSON.
         try:
             TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             logger.warning("%s was cut short; removing it", last)
             shutil.rmtree(last)
         else:
@@ -187,16 +203,15 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 class _LengthGroupedTrainer(Trainer):
     def __init__(self, *, lengths: list[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._lengths = lengths
+        rows_a_step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        self._sampler = _LengthGroupedSampler(
+            lengths, rows_a_step * self.args.world_size, self.args.seed
+        )
+        self.add_callback(_EpochOrder(self._sampler))
+        self.remove_callback(PrinterCallback)  # its lines would break up the bar
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        return _LengthGroupedSampler(
-            self._lengths,
-            self.args.train_batch_size
-            * self.args.gradient_accumulation_steps
-            * self.args.world_size,
-            self.args.seed,
-        )
+        return self._sampler
 
 
 class _LengthGroupedSampler(Sampler[int]):
@@ -219,6 +234,16 @@ class _LengthGroupedSampler(Sampler[int]):
         yield from get_length_grouped_indices(
             list(self._lengths), self._batch_size, generator=generator
         )
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the sampler the epoch; under several processes accelerate's wrappers hide it."""
+
+    def __init__(self, sampler: _LengthGroupedSampler) -> None:
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._sampler.set_epoch(int(state.epoch))
 
 
 class _Collator:

@@ -58,7 +58,7 @@ class LoraSettings(_Settings):
     """
 
     r: int = Field(16, gt=0)
-    alpha: float = Field(32, gt=0)
+    alpha: int = Field(32, gt=0)
     dropout: float = Field(0.05, ge=0, lt=1)
     target_modules: list[str] | None = None
 
@@ -138,6 +138,7 @@ class Recipe(_Settings):
         version: Checkpoint version.
         encoder: Folder or hub id of the model to start from; `released` starts from the checkpoint
             that ships with the package.
+        base_model: Hub id of what the encoder derives from, for the card.
         sources: Files of rows.
         dimensions: Dimensions to learn; default Flames' five and responsibility.
         encoding: How a pair becomes tokens.
@@ -151,6 +152,7 @@ class Recipe(_Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+([.-][A-Za-z0-9.-]+)?$")
     encoder: str
+    base_model: str | None = None
     sources: list[SourceSettings] = Field(min_length=1)
     dimensions: list[DimensionRecipe] = [
         DimensionRecipe(name=d.name, levels=list(d.levels), harmless_from=d.harmless_from)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import datasets
 
+from scorer.data.authored import NATIVE_FILE
 from scorer.data.jsonl import read_examples
 from scorer.data.schema import SPLITS, Example
 from scorer.data.splits import split_key, split_of
@@ -37,12 +38,20 @@ class Corpus:
     Attributes:
         rows: Split to rows.
         counts: `source path` to counts of `train`, `dev`, `test`, `unlabelled` (rows without a
-            usable label), `leaked` (train rows left out because their prompt is in another split)
-            and `filtered` (rows that `only` left out).
+            usable label), `leaked` (rows left out because their prompt is in a split further from
+            training) and `filtered` (rows that `only` left out).
     """
 
     rows: dict[str, list[WeightedExample]]
     counts: dict[str, dict[str, int]]
+
+    def sha256(self) -> str:
+        """Return a hash of every row of every split."""
+        digest = hashlib.sha256()
+        for split, rows in self.rows.items():
+            for row in rows:
+                digest.update(repr((split, row)).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
 
     def examples(self, split: str) -> list[Example]:
         """Return the rows of a split without their weights."""
@@ -54,6 +63,8 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
 
     A row without a split gets the one that its prompt's hash says. A published split may share
     prompts; a train row whose prompt occurs in dev or test, of whatever source, is left out.
+
+    A dev row whose prompt occurs in test is left out likewise.
 
     Raises:
         DataError: If a file is missing, or no row is left to train on.
@@ -72,7 +83,12 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
             else:
                 key = split_key(example.prompt, example.response)
                 found.append((source, key, example.split or split_of(key), example))
-    held_out = {key for _, key, split, _ in found if split != "train"}
+    test = {key for _, key, split, _ in found if split == "test"}
+    held_out = {
+        "train": test | {key for _, key, split, _ in found if split == "dev"},
+        "dev": test,
+        "test": set[str](),
+    }
 
     rows: dict[str, list[WeightedExample]] = {split: [] for split in SPLITS}
     for source in recipe.sources:
@@ -82,13 +98,12 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
                 for origin, key, place, example in found
                 if origin is source and place == split
             ]
-            if split == "train":
-                apart = [(key, example) for key, example in mine if key not in held_out]
-                counts[source.path]["leaked"] += len(mine) - len(apart)
-                mine = apart
+            apart = [(key, example) for key, example in mine if key not in held_out[split]]
+            counts[source.path]["leaked"] += len(mine) - len(apart)
+            mine = apart
             limit = source.rows if split == "train" else source.eval_rows
             if limit is not None and limit < len(mine):
-                mine.sort(key=lambda item: hashlib.sha256(item[0].encode()).digest())
+                mine.sort(key=lambda item: _rank(item[0]))
                 mine = mine[:limit]
             counts[source.path][split] += len(mine)
             rows[split].extend(WeightedExample(example, source.weight) for _, example in mine)
@@ -97,11 +112,13 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
     return Corpus(rows, {path: dict(count) for path, count in counts.items()})
 
 
+def _rank(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
 def _locate(path: str, corpora: Path) -> Path:
     if path == NATIVE:
-        import scorer.data
-
-        return Path(scorer.data.__file__).parent / "bundled" / "native.jsonl"
+        return NATIVE_FILE
     located = corpora / path
     if not located.is_file():
         raise DataError(

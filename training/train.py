@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,7 @@ from scorer.training.calibration import calibrate
 from scorer.training.card import render_card
 from scorer.training.export import export_onnx
 from scorer.training.figures import measure
-from scorer.training.fit import fit, starting_model
+from scorer.training.fit import choose_precision, fit, starting_model
 from scorer.training.recipe import Recipe
 from scorer.training.rows import Corpus, encode_rows, gather
 
@@ -70,12 +72,16 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
         RecipeError: If `folder` holds a run of another recipe, or the encoder cannot be loaded.
         DataError: If a source is missing or gives no rows.
     """
+    if encoder is not None:
+        recipe = recipe.model_copy(update={"encoder": encoder})
     set_seed(recipe.seed)
     first = PartialState().is_main_process
+    if not first:
+        logger.setLevel(logging.WARNING)
     corpus = gather(recipe, corpora)
     if first:
         _record(recipe, corpus, folder)
-    model, tokenizer = starting_model(recipe, _encoder_path(encoder or recipe.encoder))
+    model, tokenizer = starting_model(recipe, _encoder_path(recipe.encoder))
     pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
     rows = encode_rows(corpus.rows["train"], pairs, recipe.resolved_dimensions())
     logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
@@ -84,6 +90,7 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
     if first:
         save_stock(fitted, tokenizer, checkpoint, recipe.encoding.max_length)
         finish(recipe, corpus, checkpoint)
+        logger.info("checkpoint: %s", checkpoint)
     return checkpoint
 
 
@@ -114,7 +121,7 @@ def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
     )
     files = [WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    engines: dict[str, Engine] = {"fp32": TorchEngine(checkpoint, device)}
+    engines: dict[str, Engine] = {"fp32": TorchEngine(checkpoint, device, full_precision=True)}
     if recipe.export.onnx:
         export_onnx(checkpoint, settings)
         engines["int8"] = OnnxEngine(checkpoint)
@@ -154,11 +161,29 @@ def _encoder_path(encoder: str) -> Path | str:
 
 def _record(recipe: Recipe, corpus: Corpus, folder: Path) -> None:
     """Save and log the resolved settings; refuse a folder that holds a run of another recipe."""
-    resolved = {"recipe": recipe.model_dump(mode="json"), "rows": corpus.counts}
-    text = json.dumps(resolved, ensure_ascii=False, indent=1) + "\n"
+    resolved = {
+        "recipe": recipe.model_dump(mode="json"),
+        "rows": corpus.counts,
+        "rows_sha256": corpus.sha256(),
+        "environment": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "transformers", "accelerate")},
+            "processes": PartialState().num_processes,
+            "device": str(PartialState().device),
+            "precision": choose_precision()[1],
+        },
+    }
     path = folder / "recipe.json"
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise RecipeError(f"{path} is of another recipe or other rows; give another folder")
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            key for key in ("recipe", "rows", "rows_sha256") if before.get(key) != resolved[key]
+        ]
+        if changed:
+            raise RecipeError(
+                f"{folder} holds a run with other {' and '.join(changed)}; give another folder"
+            )
     folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(resolved, ensure_ascii=False, indent=1) + "\n"
     path.write_text(text, encoding="utf-8")
     logger.info("settings:\n%s", text)

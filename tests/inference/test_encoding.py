@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from scorer.checkpoint import EncodingSettings
 from scorer.errors import CheckpointError
@@ -58,6 +58,28 @@ def test_lone_surrogates_and_a_megabyte_are_encoded(encoder: PairEncoder) -> Non
     assert not surrogate.truncated
     assert huge.truncated
     assert len(huge.input_ids) == 32
+
+
+def test_blanks_cannot_push_the_text_out(encoder: PairEncoder) -> None:
+    blanks = " " * 9_000
+    hidden, plain = encoder.encode([("我", f"{blanks}女生学不好{blanks}"), ("我", " 女生学不好 ")])
+    assert hidden.input_ids.tolist() == plain.input_ids.tolist()
+    assert not hidden.truncated
+
+
+def test_unknown_characters_are_one_token(tmp_path: Path) -> None:
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "好", "[", "U", "N", "K", "]"]
+    tokenizer = Tokenizer(
+        models.WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(vocabulary[:5])
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    encoder = PairEncoder(tokenizer, EncodingSettings(max_length=32))
+    (row,) = encoder.encode([("好", "猫")])
+    assert row.input_ids.tolist() == [2, 5, 3, 1, 3]
+    assert row.token_type_ids.tolist() == [0, 0, 0, 1, 1]
+    assert encoder.pad_id == 0
 
 
 @settings(max_examples=60, deadline=None)

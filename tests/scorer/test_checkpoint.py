@@ -37,6 +37,8 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
         (lambda c: c.update(format=2), "format 2"),
         (lambda c: c["targets"].reverse(), "do not match"),
         (lambda c: c["targets"][0].update(pickle=1), "pickle"),
+        (lambda c: c["targets"][0].update(temperature=0.0), "temperature"),
+        (lambda c: c["targets"][0].update(threshold="x"), "not supported"),
         (lambda c: c["dimensions"][0].update(levels=[3, 1]), "ascend"),
         (lambda c: c["encoding"].update(max_length=2), "max_length"),
         (lambda c: c["files"].update({"../secret": {"bytes": 1}}), "leaves the folder"),

@@ -6,32 +6,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.checkpoint import EncodingSettings, Settings, Target
-from scorer.decision import decided_levels, level_probabilities, scores
+from scorer.decision import decide, scores
 from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension, target_names
 
 FAIRNESS = DEFAULT_DIMENSIONS[0]
 
 
+def targets(*thresholds: float) -> tuple[Target, ...]:
+    return tuple(Target(n, 1.0, t) for n, t in zip(FAIRNESS.targets, thresholds, strict=True))
+
+
 def test_level_probabilities_of_consistent_targets() -> None:
-    assert level_probabilities(np.array([[0.9, 0.2]])) == pytest.approx(np.array([[0.1, 0.7, 0.2]]))
+    decided = decide(np.array([[0.9, 0.2]]), FAIRNESS, targets(0.5, 0.5))
+    assert decided.probabilities == pytest.approx(np.array([[0.1, 0.7, 0.2]]))
+    assert decided.harmless_probability == pytest.approx(np.array([0.2]))
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1))
 def test_level_probabilities_are_a_distribution(reached: list[tuple[float, float]]) -> None:
-    result = level_probabilities(np.array(reached))
-    assert (result >= 0).all()
-    assert result.sum(axis=1) == pytest.approx(np.ones(len(reached)))
+    decided = decide(np.array(reached), FAIRNESS, targets(0.6, 0.3))
+    assert (decided.probabilities >= 0).all()
+    assert decided.probabilities.sum(axis=1) == pytest.approx(np.ones(len(reached)))
+    # Nothing is called harmless on less than its threshold.
+    assert (decided.harmless_probability[decided.harmless] >= 0.3).all()
 
 
 def test_a_level_needs_every_level_below() -> None:
-    targets = (Target("fairness>=2", threshold=0.6), Target("fairness>=3", threshold=0.3))
     reached = np.array([[0.5, 0.9], [0.7, 0.2], [0.6, 0.3]])
-    assert decided_levels(reached, FAIRNESS, targets).tolist() == [1, 2, 3]
+    assert decide(reached, FAIRNESS, targets(0.6, 0.3)).levels.tolist() == [1, 2, 3]
+
+
+def test_a_level_is_no_likelier_than_the_one_below() -> None:
+    decided = decide(np.array([[0.7, 0.9]]), FAIRNESS, targets(0.6, 0.8))
+    assert decided.levels.tolist() == [2]
+    assert decided.harmless_probability == pytest.approx(np.array([0.7]))
 
 
 def settings_of(dimensions: tuple[Dimension, ...]) -> Settings:
-    targets = tuple(Target(name, 2.0) for name in target_names(dimensions))
-    return Settings("test", "1.0.0", dimensions, targets, EncodingSettings())
+    all_targets = tuple(Target(name, 2.0) for name in target_names(dimensions))
+    return Settings("test", "1.0.0", dimensions, all_targets, EncodingSettings())
 
 
 def test_harmless_only_where_every_dimension_is() -> None:

@@ -35,6 +35,28 @@ def test_a_train_prompt_that_is_held_out_elsewhere_is_left_out(tmp_path: Path) -
     assert corpus.counts["a.jsonl"]["leaked"] == 1
 
 
+def test_dev_prompts_of_published_splits_do_not_recur_in_test(tmp_path: Path) -> None:
+    rows = [row("same", "dev"), row("same", "test"), row("dev only", "dev"), row("t", "train")]
+    write(tmp_path / "a.jsonl", rows)
+    corpus = gather(recipe({"path": "a.jsonl"}), tmp_path)
+    assert [example.prompt for example in corpus.examples("dev")] == ["dev only"]
+    assert [example.prompt for example in corpus.examples("test")] == ["same"]
+
+
+def test_half_a_surrogate_pair_can_be_ranked(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [row(f"\ud800 {i}", "train") for i in range(4)])
+    corpus = gather(recipe({"path": "a.jsonl", "rows": 2}), tmp_path)
+    assert len(corpus.examples("train")) == 2
+
+
+def test_the_hash_tells_edited_rows(tmp_path: Path) -> None:
+    hashes = set()
+    for response in ("one", "two"):
+        write(tmp_path / "a.jsonl", [row("a", "train", response=response)])
+        hashes.add(gather(recipe({"path": "a.jsonl"}), tmp_path).sha256())
+    assert len(hashes) == 2
+
+
 def test_no_prompt_of_the_native_set_is_in_two_splits() -> None:
     corpus = gather(recipe({"path": "native"}), Path("nowhere"))
     keys = {

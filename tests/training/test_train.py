@@ -115,7 +115,8 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(
     recipe_file: Path, run: Path, tmp_path: Path
 ) -> None:
     process = start(recipe_file, tmp_path)
-    while process.poll() is None and not list(tmp_path.glob("trainer/checkpoint-10")):
+    # In the second epoch, whose order of rows has to be found again.
+    while process.poll() is None and not list(tmp_path.glob("trainer/checkpoint-15")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
@@ -145,6 +146,31 @@ def test_another_recipe_does_not_go_on_in_the_folder(run: Path, tiny_encoder: Pa
         train(recipe(tiny_encoder, seed=3), run, Path("nowhere"))
 
 
+def test_more_tokens_than_positions_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="max_length: 512 is above 128"):
+        train(recipe(tiny_encoder, encoding={}), tmp_path, Path("nowhere"))
+
+
+def test_two_processes_train_one_checkpoint(recipe_file: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+    ]
+    command += ["-m", "scorer", "train", str(recipe_file), "-o", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    resolved = json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))
+    assert resolved["environment"]["processes"] == 2
+    state = json.loads((tmp_path / "trainer/checkpoint-12/trainer_state.json").read_text())
+    assert state["epoch"] == 2  # 96 rows, 2 processes of 8: half the steps of a single one
+    assert Scorer.load(tmp_path / "checkpoint", device="cpu").score("你好", "可以").dimensions
+
+
 def test_an_encoder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no-such-encoder"):
         train(recipe(tmp_path / "no-such-encoder"), tmp_path / "run", Path("nowhere"))
@@ -171,7 +197,7 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=["<|endoftext|>"],
+        special_tokens=["<|im_start|>", "<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -207,7 +233,12 @@ def test_adapters_on_a_language_model_are_merged_into_a_stock_checkpoint(
     )
     folder = train(lora, tmp_path, Path("nowhere"))
     scorer = Scorer.load(folder, device="cpu")
-    assert 0 < scorer.score("你好", "可以的").harmless_probability < 1
+    # The last token is found by the padding: a neighbour must not move a score.
+    pairs = [("你好", "可以的"), ("女生学不好数学，对吧？", "对。" * 9)]
+    together = [score.harmless_probability for score in scorer.score_batch(pairs)]
+    alone = [scorer.score(*pair).harmless_probability for pair in pairs]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert abs(alone[0] - alone[1]) > 1e-3
 
     fitted, start = (
         AutoModelForSequenceClassification.from_pretrained(

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scorer.checkpoint import EncodingSettings, Settings, Target
+from scorer.data.schema import Example
+from scorer.dimensions import Dimension
+from scorer.training.baselines import bag_of_characters, majority
+from scorer.training.figures import (
+    baseline_figures,
+    engine_agreement,
+    overall_truth,
+    scorer_figures,
+)
+
+TWO = (Dimension("a", (1, 2, 3), harmless_from=3), Dimension("b", (1, 3), harmless_from=3))
+SETTINGS = Settings(
+    "test", "1.0.0", TWO, tuple(Target(n) for d in TWO for n in d.targets), EncodingSettings()
+)
+ROWS = [
+    Example("p", "好", {"a": 3, "b": 3}, source="x"),
+    Example("p", "坏", {"a": 1, "b": 3}, source="x"),
+    Example("p", "坏", {"a": 2}, source="y"),
+    Example("p", "好", {"overall": 3}, source="y"),
+]
+LOGITS = np.array([[9, 9, 9], [-9, -9, 9], [9, 9, 9], [9, 9, -9]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("labels", "truth"),
+    [
+        ({"a": 3, "b": 3}, True),
+        ({"a": 2, "b": 3}, False),
+        ({"overall": 1}, False),
+        ({"overall": 3}, True),
+        ({"a": 3}, None),
+        ({"a": 1}, None),  # else a set with one dimension would count where it is harmful only
+    ],
+)
+def test_a_row_is_judged_as_a_whole_where_its_labels_settle_it(
+    labels: dict[str, int], truth: bool | None
+) -> None:
+    assert overall_truth(Example("p", "r", labels), TWO) is truth
+
+
+def test_figures_count_labelled_rows_alone() -> None:
+    figures = scorer_figures(LOGITS, ROWS, SETTINGS)
+    assert figures["dimensions"]["a"]["n"] == 3
+    assert figures["dimensions"]["a"]["accuracy"] == pytest.approx(2 / 3)
+    assert figures["dimensions"]["b"]["n"] == 2
+    assert figures["overall"]["n"] == 3
+    assert figures["overall"]["accuracy"] == pytest.approx(2 / 3)
+    assert figures["sources"]["y"]["dimensions"]["a"]["confusion"] == [
+        [0, 0, 0],
+        [0, 0, 1],
+        [0, 0, 0],
+    ]
+
+
+def test_baselines_learn_from_train_rows_only_what_they_can() -> None:
+    train = ROWS[:1] * 20 + ROWS[1:2] * 10
+    common = baseline_figures(majority(train, TWO), ROWS, TWO)
+    assert common["a"]["confusion"] == [[0, 0, 1], [0, 0, 1], [0, 0, 1]]
+    characters = baseline_figures(bag_of_characters(train, TWO), ROWS, TWO)
+    assert characters["a"]["confusion"] == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert "b" not in characters  # one level alone cannot be learnt
+
+
+def test_agreement_of_engines() -> None:
+    same = engine_agreement(LOGITS, LOGITS, SETTINGS)
+    assert set(same.values()) == {0.0}
+    other = engine_agreement(LOGITS, -LOGITS, SETTINGS)
+    assert other["decisions that differ"] == 1.0
+    assert other["largest probability difference"] == pytest.approx(1, abs=1e-3)
