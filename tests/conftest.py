@@ -113,7 +113,7 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
         }
     )
     torch.manual_seed(7)
-    model, tokenizer = starting_model(recipe, tiny_encoder)
+    model, tokenizer, _ = starting_model(recipe, tiny_encoder)
     with torch.no_grad():
         # Fresh weights are so small that every text gets nearly the same logits, every probability
         # one half, and a test of order or neighbours could not fail.

@@ -28,7 +28,6 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import get_last_checkpoint
 
 from scorer.dimensions import target_names
@@ -39,6 +38,20 @@ from scorer.training.targets import MaskedOrdinalLoss
 from scorer.training.vocabulary import cut_vocabulary
 
 logger = logging.getLogger(__name__)
+
+_BATCHES_SORTED_TOGETHER = 16  # more save padding, fewer mix sources whose lengths differ
+
+
+def on_cpu() -> bool:
+    """Return whether there is no GPU to train on."""
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+def processes() -> PartialState:
+    """Return this process's place among those that `torchrun` or `accelerate launch` started."""
+    return PartialState(
+        cpu=on_cpu()
+    )  # without being told so, accelerate takes each for the only one
 
 
 def choose_precision() -> tuple[bool, str]:
@@ -54,8 +67,8 @@ def choose_precision() -> tuple[bool, str]:
 
 def starting_model(
     recipe: Recipe, encoder: Path | str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Return the model to fit and the tokenizer that goes with it.
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, bool]:
+    """Return the model to fit, its tokenizer, and whether its pooler is newly made.
 
     Raises:
         RecipeError: If `encoder` is no checkpoint with a fast tokenizer.
@@ -83,19 +96,22 @@ def starting_model(
         # A language model finds a row's last token by the padding, so both must mean the same id.
         config.pad_token_id = pairs.pad_id
         _check_length(recipe.encoding.max_length, config)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             encoder,
             config=config,
             dtype=torch.float32,
             # A checkpoint of other targets is a good start too; its head is drawn anew then.
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise RecipeError(f"encoder: {encoder} cannot be loaded: {error}") from error
+    # Encoders for embeddings come without the pooler that a classifier reads.
+    bare = any("pooler" in name for name in loading["missing_keys"])
     if recipe.vocabulary is not None:
         cut = cut_vocabulary(model, tokenizer.backend_tokenizer, recipe.vocabulary.ascii_pieces)
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=cut, **tokenizer.special_tokens_map)
-    return model, tokenizer
+    return model, tokenizer, bare
 
 
 def _check_length(max_length: int, config: PreTrainedConfig) -> None:
@@ -107,6 +123,37 @@ def _check_length(max_length: int, config: PreTrainedConfig) -> None:
             f"encoding.max_length: {max_length} is above {positions}, what the encoder has "
             "positions for"
         )
+
+
+def centre_pooler(model: PreTrainedModel, rows: datasets.Dataset, pad_id: int) -> None:
+    """Start a newly made pooler as tanh((h - mean) / (2 std)) of the first token's state h.
+
+    An embedding model's states differ little from one another beside what they share, and a random
+    pooler passes on the latter: from this start a fit needs a fraction of the steps. Mean and the
+    one standard deviation are those of up to 256 of the rows.
+
+    Args:
+        model: With a `pooler.dense` that is square.
+        rows: As `encode_rows` returns them.
+        pad_id: Id that fills the padding.
+    """
+    base = model.base_model
+    dense = base.pooler.dense
+    collate = _Collator(pad_id, 1, takes_token_types(model))
+    step = max(1, len(rows) // 256)
+    sample = rows.select(range(0, len(rows), step))
+    states = []
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(sample), 16):
+            batch = collate([sample[i] for i in range(start, min(start + 16, len(sample)))])
+            del batch["labels"]
+            states.append(base(**batch).last_hidden_state[:, 0])
+        first = torch.cat(states)
+        mean = first.mean(dim=0)
+        scale = 0.5 / (first - mean).std().clamp(min=1e-6)
+        dense.weight.copy_(torch.eye(len(mean)) * scale)
+        dense.bias.copy_(-mean * scale)
 
 
 def with_adapters(model: PreTrainedModel, settings: LoraSettings) -> torch.nn.Module:
@@ -152,7 +199,7 @@ def fit(
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         bf16=bf16,
-        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        use_cpu=on_cpu(),
         seed=recipe.seed,
         save_steps=settings.save_steps,
         save_total_limit=2,
@@ -172,7 +219,7 @@ def fit(
         compute_loss_func=MaskedOrdinalLoss(recipe.resolved_dimensions()),
         callbacks=[_Progress()],
     )
-    with PartialState().main_process_first():  # what was cut short is removed by one process
+    with processes().main_process_first():  # what was cut short is removed by one process
         last = last_whole_checkpoint(folder)
     if last is not None:
         logger.info("resuming from %s", last)
@@ -218,10 +265,14 @@ class _LengthGroupedSampler(Sampler[int]):
     """Batches of like length, in an order that depends on seed and epoch alone.
 
     The Trainer's own draws from the global generator, so a resumed run would see another order.
+    And it hands batches out from the longest to the shortest, fifty at a time: where length goes
+    with the source, the model then learns the sources one after the other and forgets each (tried:
+    the loss stayed at chance). So the order of the batches is drawn too.
     """
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int) -> None:
-        self._lengths, self._batch_size, self._seed, self._epoch = lengths, batch_size, seed, 0
+        self._lengths = torch.tensor(lengths)
+        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -231,9 +282,18 @@ class _LengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
-        yield from get_length_grouped_indices(
-            list(self._lengths), self._batch_size, generator=generator
-        )
+        order = torch.randperm(len(self._lengths), generator=generator)
+        batches: list[torch.Tensor] = []
+        for group in order.split(_BATCHES_SORTED_TOGETHER * self._batch_size):
+            by_length = group[self._lengths[group].argsort(stable=True)]
+            batches.extend(by_length.split(self._batch_size))
+        # A batch that is not full stays last: the loader cuts the stream into batches anew.
+        full = [batch for batch in batches if len(batch) == self._batch_size]
+        rest = [batch for batch in batches if len(batch) < self._batch_size]
+        for i in torch.randperm(len(full), generator=generator).tolist():
+            yield from full[i].tolist()
+        for batch in rest:
+            yield from batch.tolist()
 
 
 class _EpochOrder(TrainerCallback):

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
@@ -48,7 +47,7 @@ from scorer.training.calibration import calibrate
 from scorer.training.card import render_card
 from scorer.training.export import export_onnx
 from scorer.training.figures import measure
-from scorer.training.fit import choose_precision, fit, starting_model
+from scorer.training.fit import centre_pooler, choose_precision, fit, processes, starting_model
 from scorer.training.recipe import Recipe
 from scorer.training.rows import Corpus, encode_rows, gather
 
@@ -75,16 +74,18 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
     if encoder is not None:
         recipe = recipe.model_copy(update={"encoder": encoder})
     set_seed(recipe.seed)
-    first = PartialState().is_main_process
+    first = processes().is_main_process
     if not first:
         logger.setLevel(logging.WARNING)
     corpus = gather(recipe, corpora)
     if first:
         _record(recipe, corpus, folder)
-    model, tokenizer = starting_model(recipe, _encoder_path(recipe.encoder))
+    model, tokenizer, bare = starting_model(recipe, _encoder_path(recipe.encoder))
     pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
     rows = encode_rows(corpus.rows["train"], pairs, recipe.resolved_dimensions())
     logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
+    if bare:
+        centre_pooler(model, rows, pairs.pad_id)
     fitted = fit(model, rows, pairs.pad_id, recipe, folder / "trainer")
     checkpoint = folder / "checkpoint"
     if first:
@@ -168,8 +169,8 @@ def _record(recipe: Recipe, corpus: Corpus, folder: Path) -> None:
         "environment": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "accelerate")},
-            "processes": PartialState().num_processes,
-            "device": str(PartialState().device),
+            "processes": processes().num_processes,
+            "device": str(processes().device),
             "precision": choose_precision()[1],
         },
     }

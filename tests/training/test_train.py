@@ -142,7 +142,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_another_recipe_does_not_go_on_in_the_folder(run: Path, tiny_encoder: Path) -> None:
-    with pytest.raises(RecipeError, match="another recipe"):
+    with pytest.raises(RecipeError, match="holds a run with other recipe"):
         train(recipe(tiny_encoder, seed=3), run, Path("nowhere"))
 
 

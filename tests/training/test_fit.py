@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scorer.checkpoint import EncodingSettings
+from scorer.data.schema import Example
+from scorer.dimensions import DEFAULT_DIMENSIONS
+from scorer.inference.encoding import PairEncoder
+from scorer.training.fit import _LengthGroupedSampler, centre_pooler, starting_model
+from scorer.training.recipe import Recipe
+from scorer.training.rows import WeightedExample, encode_rows
+
+
+def order(sampler: _LengthGroupedSampler, epoch: int) -> list[int]:
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_batches_are_of_like_length_in_an_order_that_is_drawn() -> None:
+    lengths = np.random.default_rng(0).integers(10, 500, 1003).tolist()
+    sampler = _LengthGroupedSampler(lengths, 8, seed=5)
+    drawn = order(sampler, 0)
+    assert sorted(drawn) == list(range(1003))
+
+    batches = [drawn[i : i + 8] for i in range(0, 1000, 8)]
+    spread = [max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches]
+    assert np.median(spread) < 60  # of the 490 that batches drawn at random would show
+    longest = [max(lengths[i] for i in batch) for batch in batches]
+    steps = np.abs(np.diff(longest))
+    assert np.median(steps) > 80  # sorted batches would go down step by step
+
+
+def test_the_order_hangs_on_seed_and_epoch_alone() -> None:
+    lengths = list(range(100))
+    first, again = (_LengthGroupedSampler(lengths, 4, seed=5) for _ in range(2))
+    torch.manual_seed(1)
+    drawn = [order(first, epoch) for epoch in (0, 1)]
+    torch.manual_seed(2)
+    assert order(again, 1) == drawn[1] != drawn[0]
+    assert order(_LengthGroupedSampler(lengths, 4, seed=6), 0) != drawn[0]
+
+
+def test_a_new_pooler_starts_centred(tiny_encoder: Path, tiny_checkpoint: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "r",
+            "version": "1.0.0",
+            "encoder": str(tiny_encoder),
+            "sources": [{"path": "native"}],
+            "encoding": {"max_length": 64},
+        }
+    )
+    model, tokenizer, bare = starting_model(recipe, tiny_encoder)
+    assert bare
+    assert not starting_model(recipe, tiny_checkpoint)[2]
+    encoder = PairEncoder(tokenizer.backend_tokenizer, EncodingSettings(max_length=64))
+    texts = ["女生学不好", "数学", "天生逻辑差", "可以的，谢谢你", "法律责任 data 123"] * 4
+    examples = [WeightedExample(Example(t, t[::-1], {"fairness": 3}), 1.0) for t in texts]
+    rows = encode_rows(examples, encoder, DEFAULT_DIMENSIONS)
+    centre_pooler(model, rows, encoder.pad_id)
+    pooled = []
+    with torch.no_grad():
+        for row in rows:
+            pooled.append(model.base_model(torch.tensor([row["input_ids"]])).pooler_output[0])
+    values = torch.stack(pooled)
+    assert values.mean(dim=0).abs().max() < 0.2
+    assert 0.2 < float(values.std()) < 0.6
+    assert model.config.pad_token_id == encoder.pad_id == 1
+
+
+def test_an_encoder_of_another_head_gets_a_new_one(tiny_checkpoint: Path) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "r",
+            "version": "1.0.0",
+            "encoder": str(tiny_checkpoint),
+            "sources": [{"path": "native"}],
+            "encoding": {"max_length": 64},
+            "dimensions": [{"name": "kindness", "levels": [1, 2], "harmless_from": 2}],
+        }
+    )
+    model, _, bare = starting_model(recipe, tiny_checkpoint)
+    assert not bare
+    assert model.classifier.weight.shape == (1, 32)
+    assert model.config.id2label == {0: "kindness>=2"}
