@@ -3,10 +3,12 @@
 Linear layers hold int8 weights with a scale per output channel; their inputs are quantised to
 uint8 with a scale per token. ONNX Runtime's own dynamic quantisation takes one scale for the whole
 batch, so that a row's score depends on its neighbours, and one loud token costs all the others
-their precision; one scale per token has neither fault at the same speed. Of the weights' range only
-half is used: CPUs without VNNI add two products of uint8 and int8 in 16 bits, which would overflow,
-so that scores would depend on the CPU. Embeddings are int8 with a scale per row. Norms, attention,
-and the small layers of the head stay fp32.
+their precision; one scale per token has neither fault at the same speed. Embeddings are int8 with a
+scale per row. Norms, attention, and the small layers of the head stay fp32.
+
+x86 CPUs without VNNI add two products of uint8 and int8 in 16 bits, where two very large weights
+side by side can saturate. Weights of half the range rule that out, but were tried and moved 2.7
+times as many decisions away from fp32 (1.8% against 0.6% of the targets), so the range is whole.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ class _Rewriter:
         return output
 
     def linear(self, node: onnx.NodeProto, weight: NDArray[np.float32]) -> None:
-        scale = _scale(weight, axis=0, steps=63)
+        scale = _scale(weight, axis=0)
         source, output = node.input[0], node.output[0]
         tokens, largest = self._tokens(source)
         product = self._add(
@@ -163,7 +165,7 @@ class _Rewriter:
         return self._quantized[source]
 
     def embedding(self, node: onnx.NodeProto, weight: NDArray[np.float32]) -> None:
-        scale = _scale(weight, axis=1, steps=127)
+        scale = _scale(weight, axis=1)
         table, ids, output = node.input[0], node.input[1], node.output[0]
         whole = self._constant(f"{table}_int8", np.rint(weight / scale).astype(np.int8))
         scales = self._constant(f"{table}_scale", scale)
@@ -174,6 +176,6 @@ class _Rewriter:
         )
 
 
-def _scale(weight: NDArray[np.float32], axis: int, steps: int) -> NDArray[np.float32]:
+def _scale(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     largest = np.abs(weight).max(axis=axis, keepdims=True)
-    return np.asarray(np.maximum(largest, 1e-9) / steps, np.float32)
+    return np.asarray(np.maximum(largest, 1e-9) / 127, np.float32)

@@ -137,7 +137,7 @@ def centre_pooler(model: PreTrainedModel, rows: datasets.Dataset, pad_id: int) -
         rows: As `encode_rows` returns them.
         pad_id: Id that fills the padding.
     """
-    base = model.base_model
+    base: Any = model.base_model
     dense = base.pooler.dense
     collate = _Collator(pad_id, 1, takes_token_types(model))
     step = max(1, len(rows) // 256)
