@@ -49,9 +49,8 @@ def on_cpu() -> bool:
 
 def processes() -> PartialState:
     """Return this process's place among those that `torchrun` or `accelerate launch` started."""
-    return PartialState(
-        cpu=on_cpu()
-    )  # without being told so, accelerate takes each for the only one
+    # On CPUs, accelerate takes each process for the only one unless it is told.
+    return PartialState(cpu=on_cpu())
 
 
 def choose_precision() -> tuple[bool, str]:
@@ -130,7 +129,7 @@ def centre_pooler(model: PreTrainedModel, rows: datasets.Dataset, pad_id: int) -
 
     An embedding model's states differ little from one another beside what they share, and a random
     pooler passes on the latter: from this start a fit needs a fraction of the steps. Mean and the
-    one standard deviation are those of up to 256 of the rows.
+    one standard deviation are those of an even sample, fewer than 512 of the rows.
 
     Args:
         model: With a `pooler.dense` that is square.
