@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scorer.data.records import Record, Tally, located
+from scorer.data.relabelled import SecondLabels
 from scorer.data.schema import SPLITS, Example, Prompt
 from scorer.dimensions import OVERALL
 from scorer.errors import DataError
@@ -75,7 +76,11 @@ def read_cvalues(path: Path, tally: Tally) -> Iterator[Prompt]:
 def read_cipherchat(
     path: Path, tally: Tally, min_fluency: int = CIPHERCHAT_MIN_FLUENCY
 ) -> Iterator[Example]:
-    """Yield CipherChat's Chinese answers of at least `min_fluency`."""
+    """Yield CipherChat's Chinese answers of at least `min_fluency`.
+
+    Some have labels of ours on all six dimensions beside the published one, in `meta`.
+    """
+    ours = SecondLabels("cipherchat")
     for _, file in located(path, {"": ("zh_gpt4_labels.jsonl",)}):
         for record in tally.records(file):
             level = record.one_of("toxic", {"Yes": 1, "No": 3})
@@ -89,7 +94,7 @@ def read_cipherchat(
                 tally.leave_out(_EMPTY)
                 continue
             details = ("model", "cipher", "demo")
-            yield Example(
+            example = Example(
                 prompt=record.text("prompt"),
                 response=response,
                 labels={_CIPHERCHAT_DIMENSIONS.get(domain, OVERALL): level},
@@ -98,6 +103,7 @@ def read_cipherchat(
                 meta={"domain": domain, "fluency": fluency}
                 | {name: record.text(name) for name in details},
             )
+            yield replace(example, meta={**example.meta, **ours.of(example)})
 
 
 # What is left of the chat template in front of an answer; it would give the cipher away.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,11 @@ from scorer.dimensions import DEFAULT_DIMENSIONS, OVERALL, OVERALL_LEVELS, Dimen
 from scorer.errors import RowError
 
 SPLITS = ("train", "dev", "test")
+
+SECOND_LABELS = "second_labels"
+"""Key in `meta` of the levels that a second annotator gave, in the form of `labels`."""
+
+_SECOND_PLACE = f"meta.{SECOND_LABELS}"
 
 _FIELDS = ("prompt", "response", "labels", "id", "source", "split", "meta", "dimension", "label")
 _TYPO = 0.8  # similarity from which an unknown field is taken for a misspelt one
@@ -148,24 +153,12 @@ def parse_example(
     if twice:
         raise error(f"{shown(twice[0])} stands in the row and in 'meta'", "meta")
 
-    levels = {dimension.name: dimension.levels for dimension in dimensions}
-    levels[OVERALL] = OVERALL_LEVELS
     place = "labels" if "labels" in row else "label"
-    for name, level in labels.items():
-        if name not in levels:
-            raise error(
-                f"unknown dimension {shown(name)}; expected one of {', '.join(levels)}"
-                f"{nearest(name, levels)}",
-                "labels" if "labels" in row else "dimension",
-            )
-        # bool is an int in Python, and `true` in a label is a mistake.
-        if isinstance(level, bool) or not isinstance(level, int) or level not in levels[name]:
-            allowed = ", ".join(str(known) for known in levels[name])
-            raise error(
-                f"{name} has the levels {allowed} (whole numbers), not {shown(level)}; "
-                "leave out what is unknown",
-                place,
-            )
+    _check_levels(labels, dimensions, error, place, "labels" if "labels" in row else "dimension")
+    second = meta.get(SECOND_LABELS, {})
+    if not isinstance(second, dict):
+        raise error(f"must map dimensions to levels, not {shown(second)}", _SECOND_PLACE)
+    _check_levels(second, dimensions, error, _SECOND_PLACE, _SECOND_PLACE)
     return Example(
         prompt=text("prompt"),
         response=text("response"),
@@ -175,6 +168,33 @@ def parse_example(
         split=split,
         meta={**meta, **extra},
     )
+
+
+def _check_levels(
+    labels: Mapping[Any, Any],
+    dimensions: Sequence[Dimension],
+    error: Callable[[str, str], RowError],
+    place: str,
+    name_place: str,
+) -> None:
+    """Raise the error of the first label that no dimension knows or whose level it lacks."""
+    levels = {dimension.name: dimension.levels for dimension in dimensions}
+    levels[OVERALL] = OVERALL_LEVELS
+    for name, level in labels.items():
+        if name not in levels:
+            raise error(
+                f"unknown dimension {shown(name)}; expected one of {', '.join(levels)}"
+                f"{nearest(name, levels)}",
+                name_place,
+            )
+        # bool is an int in Python, and `true` in a label is a mistake.
+        if isinstance(level, bool) or not isinstance(level, int) or level not in levels[name]:
+            allowed = ", ".join(str(known) for known in levels[name])
+            raise error(
+                f"{name} has the levels {allowed} (whole numbers), not {shown(level)}; "
+                "leave out what is unknown",
+                place,
+            )
 
 
 def to_row(example: Example | Prompt) -> dict[str, Any]:

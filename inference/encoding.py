@@ -69,12 +69,16 @@ class PairEncoder:
 
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
+        self.vocabulary = tokenizer.get_vocab_size()
         self.settings = settings
         self.room = settings.max_length - sum(
             len(part[0]) for part in (self._prefix, self._middle, self._suffix)
         )
         added = tokenizer.get_added_tokens_decoder()
         special = {i: token.content for i, token in added.items() if token.special}
+        self.special_ids = frozenset(special)
+        unknown = [i for i, content in special.items() if _bare(content) == "unk"]
+        self.unknown_id = unknown[0] if unknown else None
         self._spelling = {
             i: [
                 piece

@@ -14,6 +14,7 @@ from scorer.errors import CheckpointError
 from scorer.inference.batching import batches
 from scorer.inference.encoding import Encoded, PairEncoder, pad
 from scorer.inference.engines import Engine
+from scorer.inference.familiarity import Familiarity
 from scorer.result import Score
 
 
@@ -39,12 +40,16 @@ class Predictor:
         engine: Turns tokens into logits.
         settings: Targets, temperatures and thresholds.
         token_budget: Tokens of a batch at most, padding included.
+        familiarity: Which tokens training had; None where the checkpoint does not say.
+        purpose: Which thresholds decide: one of `scorer.checkpoint.PURPOSES`.
     """
 
     encoder: PairEncoder
     engine: Engine
     settings: Settings
     token_budget: int
+    familiarity: Familiarity | None = None
+    purpose: str = "balanced"
 
     def predict(
         self,
@@ -63,7 +68,13 @@ class Predictor:
         unique = list(dict.fromkeys(pairs))
         rows = self.encoder.encode(unique)
         logits = self._logits(rows, on_batch)
-        scores = decision.scores(logits, [row.truncated for row in rows], self.settings)
+        scores = decision.scores(
+            logits,
+            [row.truncated for row in rows],
+            self.settings,
+            None if self.familiarity is None else self.familiarity.unfamiliar(rows),
+            self.purpose,
+        )
         by_pair = dict(zip(unique, scores, strict=True))
         tokens = sum(len(row.input_ids) for row in rows)
         return Prediction([by_pair[pair] for pair in pairs], tokens)

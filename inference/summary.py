@@ -36,6 +36,7 @@ class Summary:
         rejected: Lines that could not be scored.
         rejected_path: Where they are kept, if there are any; None where nothing keeps them.
         truncated: Scored rows whose text was cut to fit the model.
+        uncertain: Scored rows that are flagged as uncertain.
         tokens: Tokens that went through the model, padding left out.
         seconds: Wall time, the loading of the model left out.
         harmless_rate: Percentage of rows that are harmless on every dimension; None without rows.
@@ -47,6 +48,7 @@ class Summary:
     rejected: int
     rejected_path: Path | None
     truncated: int
+    uncertain: int
     tokens: int
     seconds: float
     harmless_rate: float | None
@@ -76,6 +78,7 @@ class Tally:
         self._harmless = dict.fromkeys(self._levels, 0)
         self._overall = 0
         self._truncated = 0
+        self._uncertain = 0
         self.rows = 0
         self.tokens = 0
 
@@ -86,6 +89,7 @@ class Tally:
             self.rows += 1
             self._overall += score.harmless
             self._truncated += score.truncated
+            self._uncertain += score.uncertain
             for name, dimension in score.dimensions.items():
                 self._levels[name] += dimension.level
                 self._harmless[name] += dimension.harmless
@@ -99,6 +103,7 @@ class Tally:
             rejected=rejected,
             rejected_path=rejected_path,
             truncated=self._truncated,
+            uncertain=self._uncertain,
             tokens=self.tokens,
             seconds=seconds,
             harmless_rate=self._percentage(self._overall),

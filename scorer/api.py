@@ -32,6 +32,7 @@ _HUB_FILES = (
     checkpoint.CONFIG_FILE,
     checkpoint.ONNX_FILE,
     checkpoint.WEIGHTS_FILE,
+    checkpoint.SEEN_FILE,
     checkpoint.METRICS_FILE,
     checkpoint.CARD_FILE,
 )
@@ -62,6 +63,7 @@ class Scorer:
         threads: int | None = None,
         token_budget: int | None = None,
         max_length: int | None = None,
+        purpose: str = "balanced",
     ) -> Scorer:
         """Return a scorer that is ready to use.
 
@@ -74,6 +76,9 @@ class Scorer:
             token_budget: Tokens of a batch at most, padding included; None for what suits the
                 device.
             max_length: Tokens of a pair at most, where that should be fewer than the checkpoint's.
+            purpose: Which thresholds decide: `balanced` weighs harmful and harmless answers alike,
+                `strict` lets few harmful ones pass, `lenient` stops few harmless ones. The
+                probabilities are the same.
 
         Raises:
             CheckpointError: If there is no such checkpoint or it is incomplete.
@@ -83,8 +88,11 @@ class Scorer:
         """
         from scorer.inference.encoding import PairEncoder
         from scorer.inference.engines import choose_engine, load_engine
+        from scorer.inference.familiarity import Familiarity
         from scorer.inference.predict import Predictor
 
+        if purpose not in checkpoint.PURPOSES:
+            raise ValueError(f"purpose {purpose!r} is none of {', '.join(checkpoint.PURPOSES)}")
         for name, value in (("threads", threads), ("token_budget", token_budget)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
@@ -101,11 +109,14 @@ class Scorer:
             choice.reason,
         )
         model = load_engine(choice, folder, threads)
+        encoder = PairEncoder.from_folder(folder, settings.encoding)
         predictor = Predictor(
-            encoder=PairEncoder.from_folder(folder, settings.encoding),
+            encoder=encoder,
             engine=model,
             settings=settings,
             token_budget=token_budget or model.token_budget,
+            familiarity=Familiarity.read(folder, encoder),
+            purpose=purpose,
         )
         return cls(folder, predictor, choice)
 

@@ -2,10 +2,11 @@
 
 | file | what | read by |
 |---|---|---|
-| `scorer.json` | dimensions, targets with temperature and threshold, encoding, file sizes and hashes | everyone |
+| `scorer.json` | dimensions, targets with calibration and thresholds, encoding, file sizes and hashes | everyone |
 | `tokenizer.json` | fast tokenizer | everyone |
 | `model.int8.onnx` | int8 weights | the ONNX engine, on CPUs |
 | `model.safetensors`, `config.json`, `tokenizer_config.json` | a stock sequence-classification checkpoint | the torch engine, transformers |
+| `seen_tokens.bits` | one bit per token id, lowest first: whether training rows had it | everyone |
 | `metrics.json`, `README.md` | measured figures and the card rendered from them | people |
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 from scorer.dimensions import Dimension, target_names
 from scorer.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 SETTINGS_FILE = "scorer.json"
 TOKENIZER_FILE = "tokenizer.json"
 ONNX_FILE = "model.int8.onnx"
@@ -31,6 +32,9 @@ CONFIG_FILE = "config.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
+SEEN_FILE = "seen_tokens.bits"
+
+PURPOSES = ("balanced", "strict", "lenient")
 
 
 @dataclass(frozen=True)
@@ -57,35 +61,96 @@ class EncodingSettings:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Least calibrated probability at which a level counts as reached, for each purpose.
+
+    Attributes:
+        balanced: Weighs harmful and harmless answers alike.
+        strict: Lets few harmful answers pass, and stops more harmless ones.
+        lenient: Stops few harmless answers, and lets more harmful ones pass.
+    """
+
+    balanced: float = 0.5
+    strict: float = 0.5
+    lenient: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lenient <= self.balanced <= self.strict <= 1:
+            raise ValueError(f"{self} must rise from lenient over balanced to strict in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Platt:
+    """P = sigmoid(logit / temperature + offset), after Platt (1999).
+
+    Attributes:
+        temperature: Divides the logit.
+        offset: Is added then.
+    """
+
+    temperature: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature {self.temperature!r} must be above 0")
+        if not -math.inf < self.offset < math.inf:
+            raise ValueError(f"offset {self.offset!r} must be finite")
+
+
+@dataclass(frozen=True)
 class Target:
     """One output of the model.
 
     Attributes:
         name: e.g. `fairness>=2`.
-        temperature: Divides the logit before the sigmoid.
-        threshold: Least calibrated probability at which the level counts as reached.
+        platt: From its logit to P(level ≥ k).
+        thresholds: Least P(level ≥ k) at which the level counts as reached.
     """
 
     name: str
-    temperature: float = 1.0
-    threshold: float = 0.5
+    platt: Platt = Platt()
+    thresholds: Thresholds = Thresholds()
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """When a score is flagged as uncertain.
+
+    Attributes:
+        margin: Distance from the threshold, in log-odds, below which a decision is in doubt.
+        unfamiliar: Share of tokens that no training row had, above which a row is.
+    """
+
+    margin: float = 0.0
+    unfamiliar: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"{self.name}: temperature {self.temperature!r} must be above 0")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"{self.name}: threshold {self.threshold!r} must lie in [0, 1]")
+        if not 0 <= self.margin < math.inf or not 0 <= self.unfamiliar <= 1:
+            raise ValueError(f"{self}: margin must be 0 or more, unfamiliar lie in [0, 1]")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What `scorer.json` says of a checkpoint."""
+    """What `scorer.json` says of a checkpoint.
+
+    Attributes:
+        name: Checkpoint name.
+        version: Checkpoint version.
+        dimensions: In the order of the model's outputs.
+        targets: The model's outputs.
+        encoding: How a pair becomes tokens.
+        overall: From the least harmless of the dimensions to the answer as a whole.
+        doubt: When a score is flagged as uncertain.
+    """
 
     name: str
     version: str
     dimensions: tuple[Dimension, ...]
     targets: tuple[Target, ...]
     encoding: EncodingSettings
+    overall: Platt = Platt()
+    doubt: Doubt = Doubt()
 
     def __post_init__(self) -> None:
         expected, found = target_names(self.dimensions), [target.name for target in self.targets]
@@ -137,8 +202,17 @@ def read_settings(folder: Path) -> Settings:
                 Dimension(str(item["name"]), tuple(item["levels"]), item["harmless_from"])
                 for item in payload["dimensions"]
             ),
-            targets=tuple(Target(**item) for item in payload["targets"]),
+            targets=tuple(
+                Target(
+                    name=str(item["name"]),
+                    platt=Platt(**item["platt"]),
+                    thresholds=Thresholds(**item["thresholds"]),
+                )
+                for item in payload["targets"]
+            ),
             encoding=EncodingSettings(**payload["encoding"]),
+            overall=Platt(**payload["overall"]),
+            doubt=Doubt(**payload["doubt"]),
         )
         sizes = {str(name): int(entry["bytes"]) for name, entry in payload["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

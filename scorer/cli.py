@@ -1,4 +1,4 @@
-"""The command line: `scorer score`, `scorer info`, `scorer data`, `scorer train`."""
+"""The command line: `scorer score`, `scorer info`, `scorer data`, `scorer train` and so on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scorer.checkpoint import PURPOSES
 from scorer.errors import ScorerError
 
 if TYPE_CHECKING:  # rich and the scoring path are imported where they are used: --help is quick
@@ -22,7 +23,11 @@ if TYPE_CHECKING:  # rich and the scoring path are imported where they are used:
     from scorer.inference.stream import Progress
     from scorer.inference.summary import Summary
 
-_ELSEWHERE = {"data": "scorer.data.commands", "train": "scorer.training.commands"}
+_ELSEWHERE = {
+    "data": "scorer.data.commands",
+    "train": "scorer.training.commands",
+    "experiment": "scorer.training.commands",
+}
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -100,6 +105,14 @@ def cli() -> None:
     "--token-budget", type=click.IntRange(min=1), help="Tokens of a batch, padding included."
 )
 @click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a pair at most.")
+@click.option(
+    "--purpose",
+    type=click.Choice(PURPOSES),
+    default="balanced",
+    show_default=True,
+    help="Which thresholds decide: strict lets few harmful answers pass, lenient stops few "
+    "harmless ones.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no table.")
 @click.pass_context
 def score_command(
@@ -117,6 +130,7 @@ def score_command(
     threads: int | None,
     token_budget: int | None,
     max_length: int | None,
+    purpose: str,
     quiet: bool,
 ) -> None:
     """Score the rows of IN (JSONL, .gz, .zst, or - for standard input).
@@ -141,6 +155,7 @@ def score_command(
                 threads=threads,
                 token_budget=token_budget,
                 max_length=max_length,
+                purpose=purpose,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
@@ -166,15 +181,17 @@ def info_command(model: str | None) -> None:
     folder = find_checkpoint(model)
     settings = read_settings(folder)
     by_name = {target.name: target for target in settings.targets}
-    targets = Table("target", "harmless from", "temperature", "threshold")
+    targets = Table("target", "from", "temp.", "offset", *PURPOSES)
+    targets.columns[0].no_wrap = True
     for dimension in settings.dimensions:
         for name in dimension.targets:
             target = by_name[name]
             targets.add_row(
                 name,
-                f"level {dimension.harmless_from}",
-                f"{target.temperature:.3f}",
-                f"{target.threshold:.3f}",
+                str(dimension.harmless_from),
+                f"{target.platt.temperature:.3f}",
+                f"{target.platt.offset:.3f}",
+                *(f"{getattr(target.thresholds, purpose):.3f}" for purpose in PURPOSES),
             )
     files = Table("file", "bytes")
     files.columns[1].justify = "right"
@@ -183,6 +200,11 @@ def info_command(model: str | None) -> None:
             files.add_row(path.name, f"{path.stat().st_size:,}")
     click.echo(f"{settings.model}\n{folder}")
     click.echo(f"at most {settings.encoding.max_length} tokens a pair")
+    overall, doubt = settings.overall, settings.doubt
+    click.echo(
+        f"whole answer: least log-odds / {overall.temperature} {overall.offset:+}; uncertain within "
+        f"{doubt.margin} of a threshold in log-odds, or above {doubt.unfamiliar:.1%} unfamiliar tokens"
+    )
     console = Console()
     console.print(targets)
     console.print(files)
@@ -266,6 +288,8 @@ def _print_summary(summary: Summary, console: Console) -> None:
         f"{_count(summary.rows, 'row')} in {summary.seconds:,.1f} s: {summary.rows_per_second:,.1f} rows/s, "
         f"{summary.tokens_per_second:,.0f} tokens/s"
     ]
+    if summary.uncertain:
+        lines.append(f"{_count(summary.uncertain, 'row')} uncertain: worth a person's look")
     if summary.truncated:
         lines.append(f"{_count(summary.truncated, 'row')} cut to the length that the model reads")
     if summary.rejected:

@@ -32,16 +32,21 @@ class Score:
 
     Attributes:
         harmless: True only where every dimension is harmless.
-        harmless_probability: The smallest `harmless_probability` over the dimensions.
+        harmless_probability: Calibrated probability that every dimension is harmless.
+        uncertain: Whether the decision is near a threshold, or the text unlike what the model was
+            trained on; a person should look.
         dimensions: Dimension name to its score, in the checkpoint's order.
         truncated: Whether text was cut to fit the model.
+        purpose: Which thresholds decided: `balanced`, `strict` or `lenient`.
         model: Name and version of the checkpoint.
     """
 
     harmless: bool
     harmless_probability: float
+    uncertain: bool
     dimensions: Mapping[str, DimensionScore]
     truncated: bool
+    purpose: str
     model: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,6 +54,7 @@ class Score:
         return {
             "harmless": self.harmless,
             "harmless_probability": round(self.harmless_probability, _DECIMALS),
+            "uncertain": self.uncertain,
             "dimensions": {
                 name: {
                     "level": score.level,
@@ -62,5 +68,6 @@ class Score:
                 for name, score in self.dimensions.items()
             },
             "truncated": self.truncated,
+            "purpose": self.purpose,
             "model": self.model,
         }

@@ -92,8 +92,10 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
         TOKENIZER_FILE,
         WEIGHTS_FILE,
         EncodingSettings,
+        Platt,
         Settings,
         Target,
+        Thresholds,
         write_settings,
     )
     from scorer.dimensions import DEFAULT_DIMENSIONS, target_names
@@ -126,7 +128,7 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
         name="tiny",
         version="0.0.1",
         dimensions=DEFAULT_DIMENSIONS,
-        targets=tuple(Target(name, 1.2, 0.4) for name in names),
+        targets=tuple(Target(name, Platt(1.2), Thresholds(0.4, 0.6, 0.3)) for name in names),
         encoding=EncodingSettings(max_length=96),
     )
     export_onnx(folder, settings)

@@ -1,32 +1,40 @@
-"""Temperatures and thresholds, chosen on dev rows."""
+"""Calibration, thresholds and the bounds of doubt, chosen on dev rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_expit
 from sklearn.metrics import f1_score
 
-from scorer.checkpoint import Target
+from scorer import decision
+from scorer.checkpoint import Doubt, Platt, Settings, Target, Thresholds
 from scorer.data.schema import Example
 from scorer.decision import Floats, calibrated, capped, target_slices
-from scorer.dimensions import Dimension, target_names
+from scorer.dimensions import OVERALL, Dimension, target_names
 from scorer.training.targets import UNKNOWN, encode_labels
 
 _THRESHOLDS = np.arange(20, 81) / 100
 _LEAST_ROWS = 20  # of each class; with fewer the dev rows say more about luck than about the model
+STRICT_CAUGHT = 0.95
+"""Share of the dev rows below a level that `strict` keeps below it."""
+LENIENT_KEPT = 0.99
+"""Share of the dev rows at or above a level that `lenient` leaves there."""
+COVERAGE = 0.8
+"""Share of dev rows that are decided without doubt."""
+_FAMILIAR = 0.995  # share of dev rows that are taken for familiar text
 
 
 def calibrate(
     logits: NDArray[np.float32], examples: Sequence[Example], dimensions: Sequence[Dimension]
 ) -> tuple[Target, ...]:
-    """Return each target with the temperature and threshold that its dev rows ask for.
+    """Return each target with the calibration and thresholds that its dev rows ask for.
 
-    A target with fewer than 20 dev rows of either class keeps temperature 1 and threshold 0.5.
+    A target with fewer than 20 dev rows of either class keeps P = sigmoid(logit) and 0.5.
 
     Args:
         logits: Of the dev rows, shape (N, T).
@@ -44,37 +52,97 @@ def calibrate(
         if min(truth.sum(), (~truth).sum()) >= _LEAST_ROWS:
             usable[i] = rows, truth
     for i, (rows, truth) in usable.items():
-        targets[i] = replace(targets[i], temperature=fit_temperature(logits[rows, i], truth))
+        targets[i] = replace(targets[i], platt=fit_platt(logits[rows, i], truth))
     reached = calibrated(logits, targets)
     for columns in target_slices(dimensions).values():
         reached[:, columns] = capped(reached[:, columns])
     for i, (rows, truth) in usable.items():
-        targets[i] = replace(targets[i], threshold=fit_threshold(reached[rows, i], truth))
+        targets[i] = replace(targets[i], thresholds=fit_thresholds(reached[rows, i], truth))
     return tuple(targets)
 
 
-def fit_temperature(logits: Floats, truth: NDArray[np.bool_]) -> float:
-    """Return the temperature with the least log loss (Guo et al. 2017, arXiv 1706.04599)."""
-    signed = np.where(truth, logits, -logits).astype(np.float64)
+def calibrate_whole(
+    logits: NDArray[np.float32],
+    examples: Sequence[Example],
+    unfamiliar: Sequence[float],
+    settings: Settings,
+) -> Settings:
+    """Return settings whose `overall` and `doubt` are what the dev rows ask for.
 
-    def loss(log_temperature: float) -> float:
-        return float(-log_expit(signed / np.exp(log_temperature)).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(0.1), np.log(20.0)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
-
-
-def fit_threshold(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
-    """Return the threshold with the best macro F1; of equals the one nearest to 0.5.
-
-    Macro F1 rather than accuracy: where nearly all answers are harmless, accuracy is best served
-    by calling all of them so. The ends are left out, where few dev rows would decide.
+    Args:
+        logits: Of the dev rows, shape (N, T).
+        examples: The dev rows.
+        unfamiliar: Share of each row's tokens that training did not have.
+        settings: With calibrated targets.
     """
-    best = max(
-        _THRESHOLDS,
-        key=lambda t: (
-            round(float(f1_score(truth, probability >= t, average="macro", zero_division=0.0)), 4),
-            -abs(t - 0.5),
-        ),
+    if not examples:
+        return settings
+    by_dimension = decision.decisions(logits, settings)
+    whole = [overall_truth(example.labels, settings.dimensions) for example in examples]
+    rows = np.array([truth is not None for truth in whole], bool)
+    truth = np.array([bool(truth) for truth in whole])[rows]
+    overall = settings.overall
+    if min(truth.sum(), (~truth).sum()) >= _LEAST_ROWS:
+        least = decision.log_odds(decision.least_harmless(by_dimension))
+        overall = fit_platt(least[rows], truth)
+    doubt = Doubt(
+        margin=round(float(np.quantile(decision.certainty(by_dimension), 1 - COVERAGE)), 4),
+        unfamiliar=round(float(np.quantile(np.asarray(unfamiliar), _FAMILIAR)), 4),
     )
-    return float(best)
+    return replace(settings, overall=overall, doubt=doubt)
+
+
+def overall_truth(labels: Mapping[str, int], dimensions: Sequence[Dimension]) -> bool | None:
+    """Return whether a row is harmless as a whole; None where its labels do not say.
+
+    One harmful dimension would settle it too. But rows of a set with one dimension would then count
+    where they are harmful and never where they are harmless, and the figure would tell sets apart.
+    """
+    if OVERALL in labels:
+        return labels[OVERALL] > 1
+    if any(dimension.name not in labels for dimension in dimensions):
+        return None
+    return all(labels[d.name] >= d.harmless_from for d in dimensions)
+
+
+def fit_platt(logits: Floats, truth: NDArray[np.bool_]) -> Platt:
+    """Return the scaling with the least log loss (Platt 1999)."""
+    sign = np.where(truth, 1.0, -1.0)
+    values = np.asarray(logits, dtype=np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        log_temperature, offset = parameters
+        return float(-log_expit(sign * (values / np.exp(log_temperature) + offset)).mean())
+
+    bounds = [(np.log(0.1), np.log(20.0)), (-5.0, 5.0)]
+    found = minimize(loss, np.zeros(2), bounds=bounds, method="L-BFGS-B")
+    return Platt(round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4))
+
+
+def fit_thresholds(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> Thresholds:
+    """Return the thresholds of each purpose.
+
+    `balanced` has the best macro F1; of equals it is the one nearest to 0.5. Macro F1 rather than
+    accuracy: where nearly all answers are harmless, accuracy is best served by calling all of them
+    so. Its ends are left out, where few dev rows would decide. `strict` keeps 95% of the rows below
+    the level below it, `lenient` leaves 99% of those at or above it there; neither crosses
+    `balanced`.
+    """
+    balanced = float(
+        max(
+            _THRESHOLDS,
+            key=lambda t: (
+                round(
+                    float(f1_score(truth, probability >= t, average="macro", zero_division=0.0)), 4
+                ),
+                -abs(t - 0.5),
+            ),
+        )
+    )
+    edges = (
+        np.quantile(probability[~truth], STRICT_CAUGHT),
+        np.quantile(probability[truth], 1 - LENIENT_KEPT),
+    )
+    # Of 0 and 1 one would be passed by everything and the other by nothing.
+    strict, lenient = (round(float(np.clip(edge, 1e-4, 1 - 1e-4)), 4) for edge in edges)
+    return Thresholds(balanced, max(balanced, strict), min(balanced, lenient))

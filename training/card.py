@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from scorer.checkpoint import PURPOSES
 from scorer.data.sources import SOURCES
 
 _DASH = "–"
@@ -27,20 +28,28 @@ def render_card(figures: Mapping[str, Any]) -> str:
             f"### {split.capitalize()} rows ({splits[split]['rows']})",
             _dimension_table(splits[split], engine),
             _overall(splits[split][engine]),
+            _parts_table(splits[split], engine),
         ]
     parts += [
         "### By source (test rows)",
         _SOURCES_NOTE,
-        _source_table(splits["test"][engine]["sources"]),
+        _source_table(splits["test"][engine].get("parts", {})),
         "### Confusion (test rows; lines are the annotated levels, columns the decided ones)",
         _confusions(recipe, splits["test"][engine]["dimensions"]),
-        *(("### int8 against fp32", _engines(splits)) if engine == "int8" else ()),
-        "## Decision",
-        _DECISION,
-        _table(
-            ("target", "temperature", "threshold"),
-            [(f"`{t['name']}`", t["temperature"], t["threshold"]) for t in figures["targets"]],
+        *(
+            (
+                "### int8 against fp32",
+                _engines(splits),
+                _cost_of_int8(splits, figures["robustness"]),
+            )
+            if engine == "int8"
+            else ()
         ),
+        "### Calibration and doubt (test rows)",
+        _calibration(splits["test"][engine]),
+        _robustness(figures["robustness"].get(engine, {}), recipe),
+        "## Decision",
+        _decision(figures["calibration"]),
         "## Training data",
         _data_table(figures["rows"]),
         "## Training",
@@ -83,33 +92,42 @@ Of the {engine}. Prompts of dev and test rows do not occur in training.
 Most labels were given by a large language model, or follow from how a set was made (see *Training
 data*): the figures say how well the scorer agrees with those, not with people. 'Majority' always
 says the commonest level of the training rows; 'characters' is a logistic regression over the
-tf-idf of the pair's characters, fitted on the same training rows.
+tf-idf of the pair's characters; 'style' sees only the response's length, layout, punctuation and
+opener: what it has above 'majority', or above an AUROC of 0.5, style gives away. All three were
+fitted on the same training rows.
 """
+
+
+_BASELINES = {
+    "majority": "majority",
+    "bag of characters": "characters",
+    "length and style": "style",
+}
 
 
 def _dimension_table(split: Mapping[str, Any], engine: str) -> str:
     rows = []
     for name, mine in split[engine]["dimensions"].items():
-        others = [split["baselines"][b].get(name) for b in ("majority", "bag of characters")]
+        others = [split["baselines"][b].get(name) for b in _BASELINES]
         for label, figures in (
             ("**scorer**", mine),
-            ("majority", others[0]),
-            ("characters", others[1]),
+            *zip(_BASELINES.values(), others, strict=True),
         ):
             if figures is None:
                 continue
             harmless = figures["harmless"]
+            intervals = figures.get("intervals", {})
             rows.append(
                 (
                     f"{name} (n = {figures['n']})" if figures is mine else "",
                     label,
-                    _number(figures["accuracy"]),
+                    _between(figures["accuracy"], intervals.get("level accuracy")),
                     _number(figures["macro_f1"]),
-                    _number(figures["quadratic_kappa"]),
-                    _number(harmless["accuracy"]),
+                    _between(figures["quadratic_kappa"], intervals.get("quadratic kappa")),
+                    _between(harmless["accuracy"], intervals.get("harmless accuracy")),
                     _number(harmless["macro_f1"]),
-                    _number(harmless["auroc"]),
-                    _number(harmless["ece"]),
+                    _between(harmless["auroc"], intervals.get("harmless AUROC")),
+                    _between(harmless["ece"], intervals.get("ece")),
                 )
             )
     header = (
@@ -123,12 +141,63 @@ def _overall(split: Mapping[str, Any]) -> str:
     figures = split.get("overall")
     if figures is None:
         return ""
+    accuracy, macro_f1, auroc, ece = (
+        _with_interval(figures, key) for key in ("accuracy", "macro_f1", "auroc", "ece")
+    )
     return (
         f"As a whole, on the {figures['n']} rows whose labels settle it "
-        f"({_percent(figures['harmless_share'])} harmless): accuracy {_number(figures['accuracy'])}, "
-        f"macro F1 {_number(figures['macro_f1'])}, AUROC {_number(figures['auroc'])}, "
-        f"ECE {_number(figures['ece'])}."
+        f"({_percent(figures['harmless_share'])} harmless): accuracy {accuracy}, macro F1 "
+        f"{macro_f1}, AUROC {auroc}, ECE {ece}."
     )
+
+
+_PARTS_NOTE = """
+Over all labelled dimensions together; brackets hold 95% bootstrap intervals (by prompt). 'Pairs' is the share
+of pairs of a harmful and a harmless answer to one prompt in which the harmless one scores higher.
+"""
+
+
+def _parts_table(split: Mapping[str, Any], engine: str) -> str:
+    rows = []
+    parts = {"all": split[engine], **split[engine].get("parts", {})}
+    for name, part in parts.items():
+        if "all dimensions" not in part:
+            continue
+        mine = part["all dimensions"]
+        rows.append(
+            (
+                name,
+                mine["n"],
+                *(
+                    _with_interval(mine, key)
+                    for key in (
+                        "harmless accuracy",
+                        "level accuracy",
+                        "quadratic kappa",
+                        "harmless AUROC",
+                        "ece",
+                    )
+                ),
+                _between(
+                    mine["pairs ordered right"]["accuracy"],
+                    mine["pairs ordered right"].get("interval"),
+                ),
+            )
+        )
+    header = (
+        "rows", "n", "harmless accuracy", "level accuracy", "quadratic κ", "harmless AUROC", "ECE",
+        "pairs",
+    )  # fmt: skip
+    return f"{_PARTS_NOTE.strip()}\n\n{_table(header, rows)}"
+
+
+def _with_interval(figures: Mapping[str, Any], key: str) -> str:
+    return _between(figures[key], figures.get("intervals", {}).get(key))
+
+
+def _between(value: float | None, interval: Sequence[float] | None) -> str:
+    shown = _number(value)
+    return shown if interval is None else f"{shown} [{', '.join(_number(v) for v in interval)}]"
 
 
 _SOURCES_NOTE = """
@@ -199,12 +268,174 @@ def _engines(splits: Mapping[str, Any]) -> str:
     return _table(header, rows)
 
 
-_DECISION = """
-P(level ≥ k) is the sigmoid of logit / temperature, capped by that of the level below. A level is
-reached where its P(level ≥ k), and that of every level below, is at least the threshold. Thresholds
-are those with the best macro F1 on dev rows. An answer is harmless where every dimension is; a
-dimension is harmless at level 3, and responsibility from level 2 (safe, though of little help).
+def _cost_of_int8(splits: Mapping[str, Any], robustness: Mapping[str, Any]) -> str:
+    """Return the points that int8 gains or loses against fp32, figure by figure."""
+    test = splits["test"]
+    parts = {"all test rows": {engine: test[engine] for engine in _ENGINES}}
+    for name in test["int8"].get("parts", {}):
+        parts[name] = {engine: test[engine]["parts"][name] for engine in _ENGINES}
+    rows = []
+    for name, part in parts.items():
+        if "all dimensions" in part["int8"]:
+            int8, fp32 = (part[engine]["all dimensions"] for engine in ("int8", "fp32"))
+            rows.append(
+                (
+                    name,
+                    _points(int8["harmless accuracy"], fp32["harmless accuracy"]),
+                    _points(int8["level accuracy"], fp32["level accuracy"]),
+                    _points(
+                        int8["pairs ordered right"]["accuracy"],
+                        fp32["pairs ordered right"]["accuracy"],
+                    ),
+                )
+            )
+    text = _table(("int8 - fp32, points", "harmless accuracy", "level accuracy", "pairs"), rows)
+    both = [robustness[engine] for engine in ("int8", "fp32")]
+    if all("calm" in figures for figures in both):
+        calm = [figures["calm"]["called harmful"] for figures in both]
+        text += f"\n\nBenign rows called harmful: {_points(*calm)} points."
+    if all("surfaces" in figures for figures in both):
+        means = [
+            sum(v["accuracy"] for kind in ("invariant", "adversarial") for v in f[kind].values())
+            for f in (figures["surfaces"] for figures in both)
+        ]
+        n = sum(len(both[0]["surfaces"][kind]) for kind in ("invariant", "adversarial"))
+        text += (
+            f" Accuracy over the other surfaces below: {_points(*(m / n for m in means))} points."
+        )
+    return text
+
+
+def _points(first: float | None, second: float | None) -> str:
+    return _DASH if first is None or second is None else f"{100 * (first - second):+.2f}"
+
+
+def _calibration(split: Mapping[str, Any]) -> str:
+    parts = []
+    for name, title in (("all dimensions", "one dimension"), ("overall", "the whole answer")):
+        if name not in split:
+            continue
+        figures = split[name]
+        parts += [
+            f"P(harmless) of {title} (ECE {_number(figures['ece'])}), and how many of the answers "
+            "in each range were harmless:",
+            _table(
+                ("answers", "mean P(harmless)", "harmless", "diagram (░ probability, █ share)"),
+                [
+                    (
+                        b["n"],
+                        _number(b["mean probability"]),
+                        _percent(b["harmless share"]),
+                        f"`{_bar('░', b['mean probability'])}`<br>`{_bar('█', b['harmless share'])}`",
+                    )
+                    for b in figures["reliability"]
+                ],
+            ),
+            f"Accuracy of harmless or not for {title}, by the share of the most certain answers that "
+            "is kept:",
+            _table(
+                [_percent(c["coverage"], 0) for c in figures["risk coverage"]],
+                [[_number(c["accuracy"]) for c in figures["risk coverage"]]],
+            ),
+        ]
+    return "\n\n".join(parts)
+
+
+_SURFACES_NOTE = """
+Share of decisions (harmless or not, on labelled dimensions) that change when the response is written
+in another surface, with 95% intervals, and the accuracy that is left.
 """
+
+
+def _trained_on(recipe: Mapping[str, Any]) -> str:
+    share = recipe["fit"]["variants"]
+    if not share:
+        return "Training had no rows of this kind."
+    return (
+        f"{_percent(share, 0)} of the training responses were changed likewise: traditional "
+        "characters, white space, emoji and all the adversarial spellings were trained on, prefixes "
+        "and openers with other words than here, full-width forms not."
+    )
+
+
+def _robustness(figures: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    parts = []
+    if "calm" in figures:
+        mine = figures["calm"]
+        low, high = mine["interval"]
+        parts.append(
+            "### Calm\n\n"
+            f"Of {mine['n']} benign test rows {_percent(mine['called harmful'])} "
+            f"[{_percent(low)}, {_percent(high)}] were called harmful on any dimension: "
+            + ", ".join(f"{name} {_percent(v)}" for name, v in mine["by dimension"].items())
+            + "."
+        )
+    changes = []
+    if "surfaces" in figures:
+        mine = figures["surfaces"]
+        changes += [
+            (name, *_change(change))
+            for kind in ("invariant", "adversarial")
+            for name, change in mine[kind].items()
+        ]
+        parts.append(
+            f"### Other surfaces ({mine['n']} decisions of test rows)\n\n{_SURFACES_NOTE.strip()} "
+            f"{_trained_on(recipe)}\n\n"
+            f"Accuracy as written: {_number(mine['accuracy'])}.\n\n"
+            + _table(("surface", "decisions that change", "accuracy"), changes)
+        )
+    if "prompt" in figures:
+        mine = figures["prompt"]
+        lines = [
+            (name, *_change(mine[name])) for name in ("without prompt", "another row's prompt")
+        ]
+        parts.append(
+            f"### Does it read the prompt? ({mine['n']} decisions of test rows)\n\n"
+            f"Accuracy with the prompt: {_number(mine['accuracy'])}.\n\n"
+            + _table(("input", "decisions that change", "accuracy"), lines)
+        )
+    return "\n\n".join(parts)
+
+
+def _change(figures: Mapping[str, Any]) -> tuple[str, str]:
+    low, high = figures["intervals"]["changed"]
+    return (
+        f"{_percent(figures['changed'])} [{_percent(low)}, {_percent(high)}]",
+        _number(figures["accuracy"]),
+    )
+
+
+_DECISION = """
+P(level ≥ k) is the sigmoid of logit / temperature + offset, capped by that of the level below. A
+level is reached where its P(level ≥ k), and that of every level below, is at least the threshold of
+the purpose that the caller chose: `balanced` (best macro F1 on dev rows), `strict` (95% of the dev
+rows below the level stay below it) or `lenient` (99% of those at or above it stay there). An answer
+is harmless where every dimension is. A target with fewer than 20 dev rows of either kind keeps 0.5
+for every purpose.
+"""
+
+
+def _decision(calibration: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"`{target['name']}`",
+            *target["platt"].values(),
+            *(_number(value) for value in target["thresholds"].values()),
+        )
+        for target in calibration["targets"]
+    ]
+    overall, doubt = calibration["overall"], calibration["doubt"]
+    return "\n\n".join(
+        (
+            _DECISION.strip(),
+            _table(("target", "temperature", "offset", *PURPOSES), rows),
+            "The probability of the whole answer is the sigmoid of the least log-odds of its "
+            f"dimensions / {overall['temperature']} {overall['offset']:+}. A score is `uncertain` "
+            f"where the decision is less than {doubt['margin']} in log-odds from being another "
+            "(a fifth of the dev rows, for `balanced` in fp32), or where more than {_percent(doubt['unfamiliar'])} of the "
+            "tokens occur in no training row.",
+        )
+    )
 
 
 def _data_table(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -233,7 +464,21 @@ def _training(recipe: Mapping[str, Any]) -> str:
         + f", {fit['epochs']:g} epochs, batches of "
         f"{fit['batch_size']}, learning rate {fit['learning_rate']:g}, seed {recipe['seed']}, pairs "
         f"of at most {recipe['encoding']['max_length']} tokens; binary cross-entropy over the known "
-        "targets 'level ≥ k', unlabelled dimensions left out. All settings are in `metrics.json`."
+        "targets 'level ≥ k', unlabelled dimensions left out; a label of the whole answer through "
+        "the product of its dimensions. "
+        + (
+            "Where a second annotator labelled a row, the targets are the mean of both. "
+            if fit["annotators"] == "all"
+            else ""
+        )
+        + (
+            "Rows were weighed by up to "
+            f"{fit['style_bound']:g} so that length and style predict less. "
+            if fit["style_bound"] > 1
+            else ""
+        )
+        + (f"The lowest {fit['freeze_layers']} layers stayed. " if fit["freeze_layers"] else "")
+        + "All settings are in `metrics.json`."
     )
 
 
@@ -243,15 +488,14 @@ _LIMITS = """
 - Labels of the project's own rows were given by a large language model, and those rows are more
   overt than the slips of real models. Expect clearly lower accuracy on fluent, long answers that
   merely fail to notice a trap.
-- It reacts to topic words: a short answer that corrects a stereotype may still be called harmful.
-- The `harmless_probability` of a whole answer is the smallest of its dimensions' and errs towards
-  harm; the figure 'as a whole' above says how much.
+- Probabilities are calibrated on all dev rows together. Where nearly all answers are harmless they are
+  too low; on a part whose answers are harmful more often, such as those to Flames' prompts, they
+  are too high (see the ECE by part).
 - The model is small and knows little of the world: it cannot check facts, law or medicine.
 - Levels 1 and 2 are told apart far less surely than harmless from harmful.
-- Single turns in Chinese. English, dialects, ciphers, deliberate misspelling and multi-turn
-  conversations were not measured.
-- A row from a dimension's benchmark is labelled on that dimension alone; how the other dimensions
-  do on such rows was not measured.
+- Single turns in Chinese. English, dialects, ciphers and multi-turn conversations were not measured.
+- A row from a dimension's benchmark is labelled on that dimension alone; its figures say nothing of
+  the other dimensions on such rows.
 
 ## Not for
 
@@ -265,6 +509,10 @@ def _dimension_names(recipe: Mapping[str, Any]) -> list[str]:
         f"{d['name']} ({', '.join(str(level) for level in d['levels'])})"
         for d in recipe["dimensions"]
     ]
+
+
+def _bar(mark: str, share: float, width: int = 25) -> str:
+    return (mark * round(width * share)).ljust(width, "·")
 
 
 def _number(value: float | None, decimals: int = 3) -> str:

@@ -33,8 +33,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from scorer.dimensions import target_names
 from scorer.errors import RecipeError
 from scorer.inference.encoding import Encoded, PairEncoder, pad
-from scorer.training.recipe import LoraSettings, Recipe
-from scorer.training.targets import MaskedOrdinalLoss
+from scorer.training.recipe import FitSettings, LoraSettings, Recipe
+from scorer.training.targets import MaskedLoss
 from scorer.training.vocabulary import cut_vocabulary
 
 logger = logging.getLogger(__name__)
@@ -183,8 +183,7 @@ def fit(
     """
     settings = recipe.fit
     fitted: Any = model
-    if settings.freeze_embeddings:
-        model.get_input_embeddings().requires_grad_(False)
+    freeze(model, settings)
     if recipe.lora is not None:
         fitted = with_adapters(model, recipe.lora)
     bf16, reason = choose_precision()
@@ -215,7 +214,9 @@ def fit(
         train_dataset=rows,
         lengths=list(rows["length"]),
         data_collator=_Collator(pad_id, settings.length_multiple, takes_token_types(model)),
-        compute_loss_func=MaskedOrdinalLoss(recipe.resolved_dimensions()),
+        compute_loss_func=MaskedLoss(
+            recipe.resolved_dimensions(), settings.targets, settings.label_smoothing
+        ),
         callbacks=[_Progress()],
     )
     with processes().main_process_first():  # what was cut short is removed by one process
@@ -225,6 +226,32 @@ def fit(
     trainer.train(resume_from_checkpoint=last)
     # peft puts its layers inside `model`, which is whole and stock again once they are merged.
     return cast(PreTrainedModel, fitted.merge_and_unload()) if recipe.lora is not None else model
+
+
+def freeze(model: PreTrainedModel, settings: FitSettings) -> None:
+    """Take the embeddings and the lowest layers out of the fit, as the settings say.
+
+    Raises:
+        RecipeError: If the encoder has fewer layers than are to be frozen.
+    """
+    if settings.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    if not settings.freeze_layers:
+        return
+    base = model.base_model
+    stacks = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
+    layers: Any = next(
+        (stack for stack in stacks if len(stack) == model.config.num_hidden_layers), []
+    )
+    if settings.freeze_layers > len(layers):
+        raise RecipeError(
+            f"fit.freeze_layers: {settings.freeze_layers} is above {len(layers)}, the layers of "
+            "the encoder"
+        )
+    if hasattr(base, "embeddings"):  # positions and norm, or gradients run all the way down
+        base.embeddings.requires_grad_(False)
+    for layer in layers[: settings.freeze_layers]:
+        layer.requires_grad_(False)
 
 
 def takes_token_types(model: PreTrainedModel) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scorer.checkpoint import EncodingSettings
 from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension, nearest
 from scorer.errors import RecipeError
+from scorer.training.targets import Annotators, Form
 
 
 class _Settings(BaseModel):
@@ -24,17 +26,22 @@ class SourceSettings(_Settings):
         path: JSONL file in the project's schema, looked up in the corpora folder; or `native`, the
             annotated set that ships with the package.
         rows: Train rows taken at most, chosen by a hash of their prompt so that a larger number
-            contains a smaller one; None takes all.
+            contains a smaller one; None takes all. Rows that `every_other` moves come on top.
         eval_rows: Likewise, of dev and of test rows.
         weight: Factor on the loss of its rows.
-        only: Keep rows whose `meta` has these values, e.g. `{cipher: [baseline]}`.
+        only: Keep rows whose `meta` has these values, e.g. `{cipher: [baseline]}`; null is
+            for rows that lack the key.
+        every_other: What becomes of every other dev and test row, by a hash of its response: `keep`
+            it, `drop` it, or move it to `train`, so that the prompts of the rest are known while
+            their responses are new. Figures of a run with `train` are no figures for new prompts.
     """
 
     path: str
     rows: int | None = Field(None, ge=0)
     eval_rows: int | None = Field(None, ge=0)
     weight: float = Field(1.0, gt=0)
-    only: dict[str, list[str | int]] = {}
+    only: dict[str, list[str | int | None]] = {}
+    every_other: Literal["keep", "drop", "train"] = "keep"
 
 
 class VocabularySettings(_Settings):
@@ -77,6 +84,19 @@ class FitSettings(_Settings):
         attention_dropout: Costs half the speed on a CPU.
         freeze_embeddings: Leave word embeddings as they are: half the parameters of a small
             encoder, and what words outside the annotated rows mean stays intact.
+        freeze_layers: Leave this many of the lowest layers as they are, and all embeddings with
+            them, so that no gradient runs that far down: a faster step.
+        targets: What a dimension's logits mean (`scorer.training.targets.reached_logits`). The
+            others are there to be compared; a checkpoint is made of `ordinal` alone.
+        without_prompt: Judge responses by themselves, to see what the prompt is worth.
+        annotators: `all` trains on the mean of the labels that a row got, and so fills in dimensions
+            that only the second annotator labelled; `first` on its `labels` alone.
+        variants: Share of the responses that are trained on in another surface
+            (`scorer.training.augment`).
+        style_bound: Rows are weighed so that length, layout and punctuation of a response predict its
+            level less, by a factor of at most this (`scorer.training.baselines.style_weights`); 1
+            leaves them as they are.
+        label_smoothing: Moves every target this far from 0 or 1.
         length_multiple: Batches are padded to a multiple of this; few shapes are faster than many.
         save_steps: Steps between checkpoints to resume from.
     """
@@ -90,6 +110,13 @@ class FitSettings(_Settings):
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     freeze_embeddings: bool = True
+    freeze_layers: int = Field(0, ge=0)
+    targets: Form = "ordinal"
+    without_prompt: bool = False
+    annotators: Annotators = "all"
+    variants: float = Field(0.0, ge=0, le=1)
+    style_bound: float = Field(1.0, ge=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     length_multiple: int = Field(32, gt=0)
     save_steps: int = Field(50, gt=0)
 
@@ -99,7 +126,8 @@ class ExportSettings(_Settings):
 
     Attributes:
         onnx: Write the int8 ONNX file for CPUs; without it a checkpoint runs on torch alone.
-        tolerance: Share of decided targets on dev rows in which int8 may differ from fp32.
+        tolerance: Share of decisions (harmless or not, by dimension) on dev rows in which int8 may
+            differ from fp32.
     """
 
     onnx: bool = True
@@ -191,11 +219,31 @@ def read_recipe(path: Path) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}") from error
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: Any, place: str) -> Recipe:
+    """Return the recipe that parsed YAML holds.
+
+    Raises:
+        RecipeError: If a setting is unknown or invalid; `place` says where it was found.
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         faults = "\n".join(_fault(fault) for fault in error.errors())
-        raise RecipeError(f"{path}:\n{faults}") from None
+        raise RecipeError(f"{place}:\n{faults}") from None
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it; sections are merged, lists replaced."""
+    result = dict(base)
+    for name, value in changes.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = merged(before, value)
+        result[name] = value
+    return result
 
 
 def _fault(fault: Any) -> str:

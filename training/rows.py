@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
+import numpy as np
+from numpy.typing import NDArray
 
 from scorer.data.authored import NATIVE_FILE
 from scorer.data.jsonl import read_examples
-from scorer.data.schema import SPLITS, Example
+from scorer.data.schema import SECOND_LABELS, SPLITS, Example
 from scorer.data.splits import split_key, split_of
-from scorer.dimensions import Dimension
+from scorer.decision import target_slices
 from scorer.errors import DataError
 from scorer.inference.encoding import PairEncoder
+from scorer.training.baselines import style_weights
 from scorer.training.recipe import Recipe, SourceSettings
-from scorer.training.targets import encode_labels
+from scorer.training.targets import Annotators, encode_annotations, with_target_weights
 
 NATIVE = "native"
 
@@ -39,7 +42,8 @@ class Corpus:
         rows: Split to rows.
         counts: `source path` to counts of `train`, `dev`, `test`, `unlabelled` (rows without a
             usable label), `leaked` (rows left out because their prompt is in a split further from
-            training) and `filtered` (rows that `only` left out).
+            training) and `filtered` (rows that `only` or
+            `every_other` left out).
     """
 
     rows: dict[str, list[WeightedExample]]
@@ -58,6 +62,15 @@ class Corpus:
         return [row.example for row in self.rows[split]]
 
 
+@dataclass(frozen=True)
+class _Found:
+    source: SourceSettings
+    key: str
+    split: str
+    example: Example
+    moved: bool
+
+
 def gather(recipe: Recipe, corpora: Path) -> Corpus:
     """Read every source of the recipe and keep train, dev and test apart by prompt.
 
@@ -71,48 +84,50 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
         RowError: If a row cannot be used.
     """
     dimensions = recipe.resolved_dimensions()
-    found: list[tuple[SourceSettings, str, str, Example]] = []
+    found: list[_Found] = []
+    held_out: dict[str, set[str]] = {split: set() for split in SPLITS}
     counts: dict[str, Counter[str]] = {}
     for source in recipe.sources:
         count = counts.setdefault(source.path, Counter(dict.fromkeys(SPLITS, 0)))
         for example in read_examples(_locate(source.path, corpora), dimensions):
-            if any(example.meta.get(key) not in values for key, values in source.only.items()):
+            key = split_key(example.prompt, example.response)
+            split = example.split or split_of(key)
+            # What is left out here keeps its prompt out of training all the same.
+            for earlier in SPLITS[: SPLITS.index(split)]:
+                held_out[earlier].add(key)
+            other = split != "train" and source.every_other != "keep" and _odd(example)
+            if any(example.meta.get(name) not in values for name, values in source.only.items()):
                 count["filtered"] += 1
             elif not example.labels:
                 count["unlabelled"] += 1
+            elif other and source.every_other == "drop":
+                count["filtered"] += 1
             else:
-                key = split_key(example.prompt, example.response)
-                found.append((source, key, example.split or split_of(key), example))
-    test = {key for _, key, split, _ in found if split == "test"}
-    held_out = {
-        "train": test | {key for _, key, split, _ in found if split == "dev"},
-        "dev": test,
-        "test": set[str](),
-    }
+                found.append(_Found(source, key, "train" if other else split, example, other))
 
     rows: dict[str, list[WeightedExample]] = {split: [] for split in SPLITS}
     for source in recipe.sources:
         for split in SPLITS:
-            mine = [
-                (key, example)
-                for origin, key, place, example in found
-                if origin is source and place == split
-            ]
-            apart = [(key, example) for key, example in mine if key not in held_out[split]]
+            mine = [row for row in found if row.source is source and row.split == split]
+            apart = [row for row in mine if row.moved or row.key not in held_out[split]]
             counts[source.path]["leaked"] += len(mine) - len(apart)
-            mine = apart
             limit = source.rows if split == "train" else source.eval_rows
-            if limit is not None and limit < len(mine):
-                mine.sort(key=lambda item: _rank(item[0]))
-                mine = mine[:limit]
-            counts[source.path][split] += len(mine)
-            rows[split].extend(WeightedExample(example, source.weight) for _, example in mine)
+            if limit is not None and limit < len(apart):
+                apart.sort(key=lambda row: (not row.moved, prompt_rank(row.key)))
+                apart = apart[: limit + sum(row.moved for row in apart)]
+            counts[source.path][split] += len(apart)
+            rows[split].extend(WeightedExample(row.example, source.weight) for row in apart)
     if not rows["train"]:
         raise DataError("no row is left to train on; the recipe's sources gave " + str(counts))
     return Corpus(rows, {path: dict(count) for path, count in counts.items()})
 
 
-def _rank(key: str) -> bytes:
+def _odd(example: Example) -> bool:
+    return hashlib.sha256(example.response.encode("utf-8", "surrogatepass")).digest()[0] % 2 == 1
+
+
+def prompt_rank(key: str) -> bytes:
+    """Return what rows are sorted by where only some are taken: a hash of their `split_key`."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -129,15 +144,60 @@ def _locate(path: str, corpora: Path) -> Path:
 
 
 def encode_rows(
-    rows: Sequence[WeightedExample], encoder: PairEncoder, dimensions: Sequence[Dimension]
+    rows: Sequence[WeightedExample],
+    encoder: PairEncoder,
+    recipe: Recipe,
+    weights: NDArray[np.float32] | None = None,
 ) -> datasets.Dataset:
-    """Return the rows as a data set with `input_ids`, `token_type_ids`, `labels` and `length`."""
-    encoded = encoder.encode([(row.example.prompt, row.example.response) for row in rows])
+    """Return the rows as a data set with `input_ids`, `token_type_ids`, `labels` and `length`.
+
+    Args:
+        rows: Training rows.
+        encoder: Turns pairs into tokens.
+        recipe: Dimensions, and whose labels count.
+        weights: Of the targets, shape (N, T); None for 1.
+    """
+    dimensions, settings = recipe.resolved_dimensions(), recipe.fit
+    encoded = encoder.encode([input_pair(row.example, recipe) for row in rows])
+    labels = np.stack(
+        [
+            encode_annotations(row.example, dimensions, settings.annotators, row.weight)
+            for row in rows
+        ]
+    )
+    if weights is None:
+        weights = np.ones((len(rows), labels.shape[1] - 2), np.float32)
     return datasets.Dataset.from_dict(
         {
             "input_ids": [item.input_ids for item in encoded],
             "token_type_ids": [item.token_type_ids for item in encoded],
-            "labels": [encode_labels(row.example.labels, dimensions, row.weight) for row in rows],
+            "labels": list(with_target_weights(labels, weights)),
             "length": [len(item.input_ids) for item in encoded],
         }
     )
+
+
+def input_pair(example: Example, recipe: Recipe) -> tuple[str, str]:
+    """Return what the model reads of a row."""
+    return ("" if recipe.fit.without_prompt else example.prompt, example.response)
+
+
+def target_weights(examples: Sequence[Example], recipe: Recipe) -> NDArray[np.float32]:
+    """Return the weight of each row's targets, shape (N, T): against style, if so asked."""
+    dimensions, settings = recipe.resolved_dimensions(), recipe.fit
+    slices = target_slices(dimensions)
+    weights = np.ones((len(examples), sum(len(d.targets) for d in dimensions)), np.float32)
+    if settings.style_bound > 1:
+        for name, columns in slices.items():
+            levels = [level_of(example, name, settings.annotators) for example in examples]
+            mine = style_weights(examples, levels, settings.style_bound)
+            weights[:, columns] = mine[:, None]
+    return weights
+
+
+def level_of(example: Example, dimension: str, annotators: Annotators) -> int | None:
+    """Return the row's level, or else, if it counts, the second annotator's; None if unknown."""
+    level = example.labels.get(dimension)
+    if level is None and annotators == "all":
+        level = example.meta.get(SECOND_LABELS, {}).get(dimension)
+    return level

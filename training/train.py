@@ -16,10 +16,12 @@ from __future__ import annotations
 import json
 import logging
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ from scorer.checkpoint import (
     CONFIG_FILE,
     METRICS_FILE,
     ONNX_FILE,
+    SEEN_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
@@ -38,18 +41,21 @@ from scorer.checkpoint import (
     Target,
     write_settings,
 )
+from scorer.data.schema import Example
 from scorer.dimensions import target_names
 from scorer.errors import RecipeError, ScorerError
 from scorer.inference.encoding import PairEncoder
 from scorer.inference.engines import Engine, OnnxEngine, TorchEngine
+from scorer.inference.familiarity import Familiarity
 from scorer.inference.predict import Predictor
-from scorer.training.calibration import calibrate
+from scorer.training.augment import with_variants
+from scorer.training.calibration import calibrate, calibrate_whole
 from scorer.training.card import render_card
 from scorer.training.export import export_onnx
-from scorer.training.figures import measure
+from scorer.training.figures import measure, robustness
 from scorer.training.fit import centre_pooler, choose_precision, fit, processes, starting_model
 from scorer.training.recipe import Recipe
-from scorer.training.rows import Corpus, encode_rows, gather
+from scorer.training.rows import Corpus, encode_rows, gather, target_weights
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +79,11 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
     """
     if encoder is not None:
         recipe = recipe.model_copy(update={"encoder": encoder})
+    if recipe.fit.targets != "ordinal" or recipe.fit.without_prompt:
+        raise RecipeError(
+            "fit: a checkpoint is made of 'ordinal' targets and reads the prompt; `scorer "
+            "experiment` compares targets and without_prompt"
+        )
     set_seed(recipe.seed)
     first = processes().is_main_process
     if not first:
@@ -80,12 +91,7 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
     corpus = gather(recipe, corpora)
     if first:
         _record(recipe, corpus, folder)
-    model, tokenizer, bare = starting_model(recipe, _encoder_path(recipe.encoder))
-    pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
-    rows = encode_rows(corpus.rows["train"], pairs, recipe.resolved_dimensions())
-    logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
-    if bare:
-        centre_pooler(model, rows, pairs.pad_id)
+    model, tokenizer, pairs, rows = prepare(recipe, corpus)
     fitted = fit(model, rows, pairs.pad_id, recipe, folder / "trainer")
     checkpoint = folder / "checkpoint"
     if first:
@@ -93,6 +99,21 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
         finish(recipe, corpus, checkpoint)
         logger.info("checkpoint: %s", checkpoint)
     return checkpoint
+
+
+def prepare(
+    recipe: Recipe, corpus: Corpus
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, PairEncoder, datasets.Dataset]:
+    """Return what `fit` starts from: the model, its tokenizer, the encoder of pairs, the rows."""
+    model, tokenizer, bare = starting_model(recipe, _encoder_path(recipe.encoder))
+    pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
+    examples = with_variants(corpus.rows["train"], recipe.fit.variants, recipe.seed)
+    weights = target_weights(corpus.examples("train"), recipe)
+    rows = encode_rows(examples, pairs, recipe, weights)
+    logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
+    if bare:
+        centre_pooler(model, rows, pairs.pad_id)
+    return model, tokenizer, pairs, rows
 
 
 def save_stock(
@@ -105,22 +126,27 @@ def save_stock(
     tokenizer.save_pretrained(folder)
 
 
-def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
-    """Turn a stock checkpoint into a scorer: ONNX, temperatures, thresholds, figures, card.
-
-    Raises:
-        ScorerError: If the int8 model decides otherwise than fp32 more often than the recipe
-            tolerates.
-    """
+def uncalibrated(recipe: Recipe) -> Settings:
+    """Return a recipe's settings, with probabilities and thresholds as the weights leave them."""
     dimensions = recipe.resolved_dimensions()
-    settings = Settings(
+    return Settings(
         name=recipe.name,
         version=recipe.version,
         dimensions=dimensions,
         targets=tuple(Target(name) for name in target_names(dimensions)),
         encoding=recipe.encoding.settings(),
     )
-    files = [WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE]
+
+
+def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
+    """Turn a stock checkpoint into a scorer: ONNX, calibration, thresholds, figures, card.
+
+    Raises:
+        ScorerError: If the int8 model decides otherwise than fp32 more often than the recipe
+            tolerates.
+    """
+    settings = uncalibrated(recipe)
+    files = [WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, SEEN_FILE]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     engines: dict[str, Engine] = {"fp32": TorchEngine(checkpoint, device, full_precision=True)}
     if recipe.export.onnx:
@@ -129,35 +155,60 @@ def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
         files.append(ONNX_FILE)
 
     encoder = PairEncoder.from_folder(checkpoint, settings.encoding)
+    trained_on = with_variants(corpus.rows["train"], recipe.fit.variants, recipe.seed)
+    familiarity = Familiarity.of(
+        encoder.encode(_texts([row.example for row in trained_on])), encoder
+    )
+    familiarity.write(checkpoint)
     logits: dict[str, dict[str, NDArray[np.float32]]] = {}
     for split in ("dev", "test"):
-        pairs = [(example.prompt, example.response) for example in corpus.examples(split)]
+        pairs = _texts(corpus.examples(split))
         logits[split] = {
             name: Predictor(encoder, engine, settings, engine.token_budget).logits(pairs)
             for name, engine in engines.items()
         }
     settings = replace(
         settings,
-        targets=calibrate(logits["dev"]["fp32"], corpus.examples("dev"), dimensions),
+        targets=calibrate(logits["dev"]["fp32"], corpus.examples("dev"), settings.dimensions),
+    )
+    settings = calibrate_whole(
+        logits["dev"]["fp32"],
+        corpus.examples("dev"),
+        familiarity.unfamiliar(encoder.encode(_texts(corpus.examples("dev")))),
+        settings,
     )
     figures = measure(recipe, corpus, logits, settings)
     if recipe.export.onnx:
         differ = figures["splits"]["dev"]["int8 against fp32"]["decisions that differ"]
         if differ > recipe.export.tolerance:
             raise ScorerError(
-                f"int8 decides {differ:.2%} of the targets on dev rows otherwise than fp32, more "
+                f"int8 decides {differ:.2%} of the dimensions of dev rows otherwise than fp32, more "
                 f"than the recipe's export.tolerance of {recipe.export.tolerance:.2%}"
             )
+    figures["robustness"] = {
+        name: robustness(
+            Predictor(encoder, engine, settings, engine.token_budget), corpus.examples("test")
+        )
+        for name, engine in engines.items()
+    }
     text = json.dumps(figures, ensure_ascii=False, indent=1)
     (checkpoint / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
     (checkpoint / CARD_FILE).write_text(render_card(figures), encoding="utf-8")
     write_settings(checkpoint, settings, files)
 
 
+def _texts(examples: Sequence[Example]) -> list[tuple[str, str]]:
+    return [(example.prompt, example.response) for example in examples]
+
+
 def _encoder_path(encoder: str) -> Path | str:
     if encoder == _RELEASED:
         return find_checkpoint(None)
-    return Path(encoder) if Path(encoder).is_dir() else encoder
+    if Path(encoder).is_dir():
+        return Path(encoder)
+    if encoder.count("/") > 1:  # a hub id is OWNER/NAME
+        raise RecipeError(f"encoder: {encoder} is not there; a run that it names has to come first")
+    return encoder
 
 
 def _record(recipe: Recipe, corpus: Corpus, folder: Path) -> None:

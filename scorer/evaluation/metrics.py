@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import MissingExtraError
+from scorer.evaluation.agreement import quadratic_kappa
 
 try:
-    from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, roc_auc_score
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
     from sklearn.metrics import confusion_matrix as _confusion
 except ImportError as error:
     raise MissingExtraError("Measuring a scorer", "train", "scikit-learn") from error
@@ -54,6 +55,33 @@ def binary_figures(
     }
 
 
+def ordinal_statistics(
+    truth: NDArray[np.int64],
+    decided: NDArray[np.int64],
+    harmless: NDArray[np.bool_],
+    called_harmless: NDArray[np.bool_],
+    probability: NDArray[np.float64],
+) -> dict[str, float | None]:
+    """Return accuracy of levels and of harmless, quadratic kappa, AUROC and ECE.
+
+    Args:
+        truth: Annotated levels, shape (N,), N > 0.
+        decided: Decided levels.
+        harmless: Whether the annotated level counts as harmless.
+        called_harmless: Whether the decided one does.
+        probability: P(harmless).
+    """
+    return {
+        "level accuracy": float((truth == decided).mean()),
+        "harmless accuracy": float((harmless == called_harmless).mean()),
+        "quadratic kappa": quadratic_kappa(truth, decided),
+        "harmless AUROC": float(roc_auc_score(harmless, probability))
+        if 0 < harmless.mean() < 1
+        else None,
+        "ece": expected_calibration_error(probability, harmless),
+    }
+
+
 def level_figures(
     truth: NDArray[np.int64],
     decided: NDArray[np.int64],
@@ -63,9 +91,6 @@ def level_figures(
 ) -> dict[str, Any]:
     """Return the figures of one dimension: of the levels, and under `harmless` of two classes.
 
-    Quadratic kappa is Cohen's with weights (i - j)² (Cohen 1968) over the dimension's levels; None
-    where truth and decision are all of one level, since it is undefined there.
-
     Args:
         truth: Annotated levels, shape (N,), N > 0.
         decided: Decided levels, shape (N,).
@@ -73,7 +98,6 @@ def level_figures(
         levels: The dimension's levels, ascending.
         harmless_from: Lowest level that counts as harmless.
     """
-    agree_on_one = len(set(truth.tolist()) | set(decided.tolist())) == 1
     return {
         "n": len(truth),
         "accuracy": float(accuracy_score(truth, decided)),
@@ -86,11 +110,123 @@ def level_figures(
                 zero_division=0.0,
             )
         ),
-        "quadratic_kappa": None
-        if agree_on_one
-        else float(cohen_kappa_score(truth, decided, labels=list(levels), weights="quadratic")),
+        "quadratic_kappa": quadratic_kappa(truth, decided),
         "confusion": _confusion(truth, decided, labels=list(levels)).tolist(),
         "harmless": binary_figures(
             truth >= harmless_from, decided >= harmless_from, harmless_probability
         ),
     }
+
+
+def pair_ordering(
+    groups: Sequence[str], truth: NDArray[np.bool_], probability: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return how often a harmless response scores above a harmful one to the same prompt.
+
+    With a 95% bootstrap interval by group; without any such pair the accuracy is None.
+
+    Args:
+        groups: What pairs rows, e.g. their prompts, length N.
+        truth: Whether harmless, shape (N,).
+        probability: P(harmless), shape (N,).
+    """
+    rows: dict[str, tuple[list[float], list[float]]] = {}
+    for group, harmless, value in zip(groups, truth.tolist(), probability.tolist(), strict=True):
+        rows.setdefault(group, ([], []))[harmless].append(value)
+    won, compared = [], []
+    for harmful, fine in rows.values():
+        outcomes = [float(good > bad) + 0.5 * (good == bad) for bad in harmful for good in fine]
+        if outcomes:
+            won.append(sum(outcomes))
+            compared.append(len(outcomes))
+    if not won:
+        return {"n": 0, "accuracy": None}
+    wins, pairs = np.array(won), np.array(compared)
+    by_group = intervals(
+        [str(i) for i in range(len(wins))],
+        lambda drawn: {"accuracy": float(wins[drawn].sum() / pairs[drawn].sum())},
+    )
+    return {
+        "n": int(pairs.sum()),
+        "accuracy": float(wins.sum() / pairs.sum()),
+        "interval": by_group["accuracy"],
+    }
+
+
+def intervals(
+    groups: Sequence[str],
+    statistics: Callable[[NDArray[np.int64]], Mapping[str, float | None]],
+    resamples: int = 300,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Return 95% percentile bootstrap intervals [low, high] of each statistic.
+
+    Whole groups are drawn with replacement, since answers to one prompt resemble one another
+    (cluster bootstrap; Davison and Hinkley 1997, section 3.8). A resample in which a statistic is
+    None does not count for it.
+
+    Args:
+        groups: What belongs together, e.g. the rows' prompts, length N.
+        statistics: From row indices, shape (M,), to the statistics of those rows.
+        resamples: How many.
+        seed: Of the draws.
+    """
+    numbers: dict[str, int] = {}
+    index = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+    order = np.argsort(index, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(index))[:-1])
+    draw = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        drawn = draw.integers(0, len(members), len(members))
+        for name, value in statistics(np.concatenate([members[i] for i in drawn])).items():
+            if value is not None:
+                found.setdefault(name, []).append(value)
+    return {
+        name: [float(np.quantile(values, q)) for q in (0.025, 0.975)]
+        for name, values in found.items()
+    }
+
+
+def risk_coverage(
+    certainty: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    coverages: Sequence[float] = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5),
+) -> list[dict[str, float]]:
+    """Return the accuracy of the most certain share of the rows, for several shares.
+
+    El-Yaniv and Wiener 2010 (JMLR 11), with accuracy in place of risk.
+
+    Args:
+        certainty: Shape (N,), N > 0.
+        right: Whether the decision was right, shape (N,).
+        coverages: Shares that are kept.
+    """
+    ordered = right[np.argsort(-certainty, kind="stable")]
+    kept = [max(1, round(share * len(ordered))) for share in coverages]
+    return [
+        {"coverage": share, "accuracy": float(ordered[:n].mean())}
+        for share, n in zip(coverages, kept, strict=True)
+    ]
+
+
+def reliability(
+    probability: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = 10
+) -> list[dict[str, float]]:
+    """Return what a reliability diagram shows: per bin of [0, 1] its rows, mean and frequency.
+
+    Args:
+        probability: P(harmless), shape (N,).
+        truth: Whether harmless, shape (N,).
+        bins: Of equal width; empty ones are left out.
+    """
+    index = np.minimum((probability * bins).astype(int), bins - 1)
+    return [
+        {
+            "n": int((index == i).sum()),
+            "mean probability": float(probability[index == i].mean()),
+            "harmless share": float(truth[index == i].mean()),
+        }
+        for i in range(bins)
+        if (index == i).any()
+    ]

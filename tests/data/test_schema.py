@@ -163,3 +163,14 @@ def test_any_json_is_read_or_refused_by_name(row: object) -> None:
         parse(row)
     except RowError as error:
         assert str(error).startswith("f.jsonl:7: ")  # noqa: PT017 - not raising is fine too
+
+
+@pytest.mark.parametrize(
+    "second", [{"safty": 3}, {"legality": 2}, {"safety": True}, "safety 3", [3]]
+)
+def test_levels_of_a_second_annotator_are_checked_likewise(second: object) -> None:
+    row = {"prompt": "p", "response": "r", "labels": {"safety": 3}}
+    with pytest.raises(RowError, match="second_labels"):
+        parse_example({**row, "meta": {"second_labels": second}}, path="f", line=3)
+    good = {**row, "meta": {"second_labels": {"safety": 2}}}
+    assert parse_example(good, path="f", line=3).meta == {"second_labels": {"safety": 2}}

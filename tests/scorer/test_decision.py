@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.checkpoint import EncodingSettings, Settings, Target
-from scorer.decision import decide, scores
+from scorer.checkpoint import Doubt, EncodingSettings, Platt, Settings, Target, Thresholds
+from scorer.decision import certainty, decide, decisions, scores
 from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension, target_names
 
 FAIRNESS = DEFAULT_DIMENSIONS[0]
 
 
 def targets(*thresholds: float) -> tuple[Target, ...]:
-    return tuple(Target(n, 1.0, t) for n, t in zip(FAIRNESS.targets, thresholds, strict=True))
+    return tuple(
+        Target(n, Platt(), Thresholds(t, t, t))
+        for n, t in zip(FAIRNESS.targets, thresholds, strict=True)
+    )
 
 
 def test_level_probabilities_of_consistent_targets() -> None:
@@ -43,7 +48,9 @@ def test_a_level_is_no_likelier_than_the_one_below() -> None:
 
 
 def settings_of(dimensions: tuple[Dimension, ...]) -> Settings:
-    all_targets = tuple(Target(name, 2.0) for name in target_names(dimensions))
+    all_targets = tuple(
+        Target(name, Platt(2.0), Thresholds(0.5, 0.9, 0.1)) for name in target_names(dimensions)
+    )
     return Settings("test", "1.0.0", dimensions, all_targets, EncodingSettings())
 
 
@@ -60,6 +67,42 @@ def test_harmless_only_where_every_dimension_is() -> None:
     assert dull.harmless
     assert dull.dimensions["responsibility"].level == 2
     assert dull.to_dict()["dimensions"]["responsibility"]["probabilities"].keys() == {"1", "2", "3"}
+
+
+def test_the_purpose_chooses_the_thresholds() -> None:
+    logits = np.full((1, 10), 3.0, np.float32)  # P = 0.82
+    settings = settings_of(DEFAULT_DIMENSIONS)
+    harmless = {
+        purpose: scores(logits, [False], settings, purpose=purpose)[0].harmless
+        for purpose in ("balanced", "strict", "lenient")
+    }
+    assert harmless == {"balanced": True, "strict": False, "lenient": True}
+    below = np.full((1, 10), -3.0, np.float32)
+    assert scores(below, [False], settings, purpose="lenient")[0].harmless
+    assert not scores(below, [False], settings)[0].harmless
+
+
+def test_the_whole_is_calibrated_by_itself() -> None:
+    logits = np.full((1, 10), 8.0, np.float32)
+    logits[0, 5] = -2.0
+    settings = replace(settings_of(DEFAULT_DIMENSIONS), overall=Platt(2.0, 1.0))
+    (score,) = scores(logits, [False], settings)
+    # the least log-odds are -2 / 2; then / 2 + 1
+    assert score.harmless_probability == pytest.approx(1 / (1 + np.exp(-0.5)))
+
+
+def test_a_score_near_a_threshold_or_of_unfamiliar_text_is_uncertain() -> None:
+    logits = np.full((4, 10), 8.0, np.float32)
+    logits[1, 5] = 1.0  # harmless, but nearly not
+    logits[2, 5] = -1.0  # harmful, but nearly not
+    logits[3, 5], logits[3, 6] = -1.0, -8.0  # harmful beyond doubt on another dimension
+    settings = replace(settings_of(DEFAULT_DIMENSIONS), doubt=Doubt(1.0, 0.2))
+    assert certainty(decisions(logits, settings)) == pytest.approx(np.array([4.0, 0.5, 0.5, 4.0]))
+    flagged = [score.uncertain for score in scores(logits, [False] * 4, settings)]
+    assert flagged == [False, True, True, False]
+    unfamiliar = [0.3, 0.0, 0.0, 0.1]
+    flagged = [score.uncertain for score in scores(logits, [False] * 4, settings, unfamiliar)]
+    assert flagged == [True, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,11 @@ from scorer.checkpoint import EncodingSettings, Settings, Target
 from scorer.data.schema import Example
 from scorer.dimensions import Dimension
 from scorer.training.baselines import bag_of_characters, majority
+from scorer.training.calibration import overall_truth
 from scorer.training.figures import (
     baseline_figures,
+    by_source,
     engine_agreement,
-    overall_truth,
     scorer_figures,
 )
 
@@ -41,21 +44,31 @@ LOGITS = np.array([[9, 9, 9], [-9, -9, 9], [9, 9, 9], [9, 9, -9]], np.float32)
 def test_a_row_is_judged_as_a_whole_where_its_labels_settle_it(
     labels: dict[str, int], truth: bool | None
 ) -> None:
-    assert overall_truth(Example("p", "r", labels), TWO) is truth
+    assert overall_truth(labels, TWO) is truth
 
 
 def test_figures_count_labelled_rows_alone() -> None:
-    figures = scorer_figures(LOGITS, ROWS, SETTINGS)
+    figures = scorer_figures(LOGITS, ROWS, SETTINGS, by_source(ROWS), with_intervals=True)
     assert figures["dimensions"]["a"]["n"] == 3
     assert figures["dimensions"]["a"]["accuracy"] == pytest.approx(2 / 3)
     assert figures["dimensions"]["b"]["n"] == 2
     assert figures["overall"]["n"] == 3
     assert figures["overall"]["accuracy"] == pytest.approx(2 / 3)
-    assert figures["sources"]["y"]["dimensions"]["a"]["confusion"] == [
+    assert figures["parts"]["y"]["dimensions"]["a"]["confusion"] == [
         [0, 0, 0],
         [0, 0, 1],
         [0, 0, 0],
     ]
+    together = figures["all dimensions"]
+    assert together["n"] == 5
+    assert together["harmless accuracy"] == pytest.approx(4 / 5)
+    assert together["pairs ordered right"] == {
+        "n": 2,
+        "accuracy": 0.75,
+        "interval": [0.75, 0.75],
+    }
+    low, high = together["intervals"]["harmless accuracy"]
+    assert low <= 4 / 5 <= high
 
 
 def test_baselines_learn_from_train_rows_only_what_they_can() -> None:
@@ -73,3 +86,16 @@ def test_agreement_of_engines() -> None:
     other = engine_agreement(LOGITS, -LOGITS, SETTINGS)
     assert other["decisions that differ"] == 1.0
     assert other["largest probability difference"] == pytest.approx(1, abs=1e-3)
+
+
+def test_own_dimensions_have_figures_that_json_can_hold() -> None:
+    dimensions = (Dimension("kindness", (0, 1), 1), Dimension("tone", (1, 2, 3, 4, 5), 4))
+    targets = tuple(Target(name) for d in dimensions for name in d.targets)
+    settings = Settings("test", "1.0.0", dimensions, targets, EncodingSettings())
+    examples = [Example("p", "a", {"kindness": 1, "tone": 5}), Example("p", "b", {"tone": 4})]
+    logits = np.array([[9, 9, 9, 9, 9], [9, 9, 9, -9, -9]], np.float32)
+    figures = scorer_figures(logits, examples, settings, by_source(examples), with_intervals=True)
+    json.dumps(figures, allow_nan=False)
+    assert figures["dimensions"]["tone"]["accuracy"] == 0.5
+    assert figures["dimensions"]["kindness"]["quadratic_kappa"] is None
+    assert figures["parts"]["(no source)"]["all dimensions"]["level accuracy"] == 2 / 3

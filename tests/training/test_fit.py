@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from scorer.checkpoint import EncodingSettings
 from scorer.data.schema import Example
-from scorer.dimensions import DEFAULT_DIMENSIONS
+from scorer.errors import RecipeError
 from scorer.inference.encoding import PairEncoder
-from scorer.training.fit import _LengthGroupedSampler, centre_pooler, starting_model
+from scorer.training.fit import _LengthGroupedSampler, centre_pooler, freeze, starting_model
 from scorer.training.recipe import Recipe
 from scorer.training.rows import WeightedExample, encode_rows
 
@@ -43,6 +44,30 @@ def test_the_order_hangs_on_seed_and_epoch_alone() -> None:
     assert order(_LengthGroupedSampler(lengths, 4, seed=6), 0) != drawn[0]
 
 
+def test_frozen_layers_take_no_gradient(tiny_encoder: Path) -> None:
+    def recipe(layers: int) -> Recipe:
+        return Recipe.model_validate(
+            {
+                "name": "r",
+                "version": "1.0.0",
+                "encoder": str(tiny_encoder),
+                "sources": [{"path": "native"}],
+                "encoding": {"max_length": 64},
+                "fit": {"freeze_layers": layers},
+            }
+        )
+
+    model, _, _ = starting_model(recipe(1), tiny_encoder)
+    freeze(model, recipe(1).fit)
+    model(input_ids=torch.tensor([[3, 4, 5]])).logits.sum().backward()
+    learning = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert not any("embeddings" in name or "layer.0." in name for name in learning)
+    assert any("layer.1." in name for name in learning)
+    assert "classifier.weight" in learning
+    with pytest.raises(RecipeError, match="freeze_layers: 99 is above 2"):
+        freeze(model, recipe(99).fit)
+
+
 def test_a_new_pooler_starts_centred(tiny_encoder: Path, tiny_checkpoint: Path) -> None:
     recipe = Recipe.model_validate(
         {
@@ -59,7 +84,7 @@ def test_a_new_pooler_starts_centred(tiny_encoder: Path, tiny_checkpoint: Path) 
     encoder = PairEncoder(tokenizer.backend_tokenizer, EncodingSettings(max_length=64))
     texts = ["女生学不好", "数学", "天生逻辑差", "可以的，谢谢你", "法律责任 data 123"] * 4
     examples = [WeightedExample(Example(t, t[::-1], {"fairness": 3}), 1.0) for t in texts]
-    rows = encode_rows(examples, encoder, DEFAULT_DIMENSIONS)
+    rows = encode_rows(examples, encoder, recipe)
     centre_pooler(model, rows, encoder.pad_id)
     pooled = []
     with torch.no_grad():

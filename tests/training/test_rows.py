@@ -111,3 +111,37 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", [row("a", "test")])
     with pytest.raises(DataError, match="no row is left"):
         gather(recipe({"path": "a.jsonl"}), tmp_path)
+
+
+def test_every_other_row_can_be_known_by_its_prompt(tmp_path: Path) -> None:
+    rows = [row(f"p{i % 5}", "dev", response=f"r{i}") for i in range(40)]
+    write(tmp_path / "a.jsonl", [*rows, row("t", "train")])
+
+    def gathered(choice: str) -> dict[str, set[str]]:
+        corpus = gather(recipe({"path": "a.jsonl", "every_other": choice}), tmp_path)
+        return {s: {e.response for e in corpus.examples(s)} for s in ("train", "dev")}
+
+    kept, dropped, known = (gathered(choice) for choice in ("keep", "drop", "train"))
+    assert len(kept["dev"]) == 40
+    assert 10 < len(dropped["dev"]) < 30
+    assert dropped["train"] == {"r"}
+    assert known["dev"] == dropped["dev"]  # the same rows are judged
+    assert known["train"] == kept["train"] | (kept["dev"] - known["dev"])
+    few = gather(recipe({"path": "a.jsonl", "every_other": "train", "rows": 0}), tmp_path)
+    assert {e.response for e in few.examples("train")} == kept["dev"] - known["dev"]
+
+
+def test_what_is_left_out_keeps_its_prompt_out_of_training(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [row("same", "train"), row("other", "train")])
+    write(tmp_path / "b.jsonl", [row("same", "test", meta={"kind": "x"})])
+    sources = {"path": "a.jsonl"}, {"path": "b.jsonl", "only": {"kind": ["y"]}}
+    corpus = gather(recipe(*sources), tmp_path)
+    assert [example.prompt for example in corpus.examples("train")] == ["other"]
+    assert corpus.examples("test") == []
+
+
+def test_rows_without_a_key_can_be_asked_for(tmp_path: Path) -> None:
+    rows = [row("a", "train"), row("b", "train", meta={"variant": "missed"})]
+    write(tmp_path / "a.jsonl", rows)
+    corpus = gather(recipe({"path": "a.jsonl", "only": {"variant": [None]}}), tmp_path)
+    assert [example.prompt for example in corpus.examples("train")] == ["a"]

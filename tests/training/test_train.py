@@ -107,7 +107,8 @@ def test_plain_transformers_gives_the_logits_of_the_engine(run: Path) -> None:
     scorer = Scorer.load(folder, engine="torch", device="cpu")
     score = scorer.score("我们学法", "可以").dimensions["legality"].harmless_probability
     column = [target.name for target in settings.targets].index("legality>=3")
-    expected = 1 / (1 + np.exp(-plain[0, column] / settings.targets[column].temperature))
+    platt = settings.targets[column].platt
+    expected = 1 / (1 + np.exp(-plain[0, column] / platt.temperature - platt.offset))
     assert score == pytest.approx(expected, abs=1e-5)
 
 

@@ -1,0 +1,62 @@
+"""Train on some responses in another surface, so that the surface does not decide."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from scorer.evaluation.variants import ADVERSARIAL, INVARIANT
+from scorer.training.rows import WeightedExample
+
+# Other openers and prefixes than those by which invariance is measured.
+_LEADS = (
+    "当然可以！",
+    "感谢您的咨询，以下是我的看法。",
+    "您好，很荣幸能帮到您。",
+    "这是个好问题。",
+    "收到。",
+    "哦，这样啊。",
+    "好吧，",
+    "长话短说，",
+    "答：",
+    "机器人：",
+    "小助手: ",
+    "Assistant: ",
+)
+_HARD_SHARE = 0.3  # of the changed rows: spellings that make the text itself harder to read
+
+
+def _lead(text: str, draw: random.Random) -> str:
+    return draw.choice(_LEADS) + text
+
+
+_EASY: tuple[Callable[[str, random.Random], str], ...] = (
+    INVARIANT["traditional characters"],
+    INVARIANT["white space"],
+    INVARIANT["emoji"],
+    _lead,
+    _lead,
+)
+
+
+def with_variants(
+    rows: Sequence[WeightedExample], share: float, seed: int
+) -> list[WeightedExample]:
+    """Return the rows with a share of their responses in another surface.
+
+    Args:
+        rows: Training rows.
+        share: Of the rows that are changed, between 0 and 1.
+        seed: Decides which ones, and how.
+    """
+    draw = random.Random(seed)
+    changed = []
+    for row in rows:
+        if draw.random() < share:
+            hard = draw.random() < _HARD_SHARE
+            variant = draw.choice(tuple(ADVERSARIAL.values()) if hard else _EASY)
+            response = variant(row.example.response, draw)
+            row = replace(row, example=replace(row.example, response=response))
+        changed.append(row)
+    return changed
