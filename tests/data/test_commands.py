@@ -20,7 +20,7 @@ def test_import_native(tmp_path: Path) -> None:
     result = run("import", "native", "-o", out)
     assert result.exit_code == 0, result.output
     assert "native: 6,218 rows read, 6,218 written" in result.output
-    assert len(list(read_examples(out))) == 1309
+    assert len(list(read_examples(out))) == 6218
     assert json.loads((tmp_path / "native.jsonl.source.json").read_text())["name"] == "native"
     assert run("check", "--strict", out).exit_code == 0
 

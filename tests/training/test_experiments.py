@@ -89,7 +89,8 @@ def test_each_source_can_be_left_out(
     sources = [{"path": "native", "eval_rows": 60}, {"path": "other.jsonl", "weight": 0.5}]
     seen: dict[str, list[int | None]] = {}
 
-    def note(recipe: Recipe, *_: object) -> dict[str, Any]:
+    def note(recipe: Recipe, corpus: object, folder: Path, *_: object) -> dict[str, Any]:
+        folder.mkdir()
         return {
             "cost": {"epochs": 1, "tokens an epoch": 1, "seconds": 1},
             "dev": {"mean": {}},
@@ -97,6 +98,8 @@ def test_each_source_can_be_left_out(
         }
 
     monkeypatch.setattr(experiments, "_run", note)
+    row = {"prompt": "p", "response": "r", "labels": {"safety": 3}, "split": "train"}
+    (tmp_path / "other.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     path = write(
         tmp_path,
         settings={"all": {}},
