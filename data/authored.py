@@ -7,7 +7,6 @@ file gets whole rows.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,9 @@ from scorer.data.importers import CVALUES_FILES, FLAMES_FILES, read_cvalues, rea
 from scorer.data.jsonl import read_examples
 from scorer.data.records import Tally, located, read_records
 from scorer.data.schema import Example, Prompt, parse_example
-from scorer.data.sources import SOURCES
+from scorer.data.sources import BUNDLED, SOURCES
+from scorer.data.splits import text_digest
 from scorer.errors import DataError
-
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled sets, their data card and the annotation guideline."""
 
 NATIVE_FILE = BUNDLED / "native.jsonl"
 """Our own prompts and answers, labelled on all six dimensions, with their splits."""
@@ -86,7 +83,7 @@ def _join(name: str, file: Path, prompts: Iterator[Prompt], tally: Tally) -> Ite
     for answer in read_answers(name):
         tally.read += 1
         prompt = by_position.get(answer.position)
-        if prompt is None or _sha256(prompt) != answer.prompt_sha256:
+        if prompt is None or text_digest(prompt).hex() != answer.prompt_sha256:
             problem = "lacks the prompt" if prompt is None else "has another prompt at the place"
             raise DataError(
                 f"{file}: {problem} {answer.position} that row {answer.example.id} answers "
@@ -94,7 +91,3 @@ def _join(name: str, file: Path, prompts: Iterator[Prompt], tally: Tally) -> Ite
                 f"{SOURCES[name].how_to_get}; {SOURCES[name].repository}"
             )
         yield replace(answer.example, prompt=prompt)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,12 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from scorer.data.authored import BUNDLED, NATIVE_FILE, read_answers
+from scorer.data.authored import NATIVE_FILE, read_answers
 from scorer.data.jsonl import read_examples
 from scorer.data.schema import SECOND_LABELS, SPLITS, Example
+from scorer.data.sources import BUNDLED
 from scorer.dimensions import DEFAULT_DIMENSIONS
 from scorer.errors import DataError
 from scorer.evaluation.agreement import quadratic_kappa
+from scorer.evaluation.markdown import markdown_table
 
 CARD = BUNDLED / "README.md"
 SETS = ("native", "authored-flames", "authored-cvalues")
@@ -31,14 +33,15 @@ def level_table(rows: Iterable[Example]) -> str:
     for row in rows:
         splits[row.split] += 1
         levels.update((name, level, row.split) for name, level in row.labels.items())
-    lines = ["| dimension | level | train | dev | test | all |", "|---|---|---|---|---|---|"]
+    lines: list[tuple[object, ...]] = []
     for dimension in DEFAULT_DIMENSIONS:
         for level in dimension.levels:
             counts = [levels[dimension.name, level, split] for split in SPLITS]
             if any(counts):
-                lines.append(_line(dimension.name, level, *counts, sum(counts)))
+                lines.append((dimension.name, level, *counts, sum(counts)))
     counts = [splits[split] for split in SPLITS]
-    return "\n".join([*lines, _line("rows", "", *counts, sum(counts))])
+    lines.append(("rows", "", *counts, sum(counts)))
+    return markdown_table(("dimension", "level", *SPLITS, "all"), lines)
 
 
 def agreement_table(rows: Iterable[Example]) -> str:
@@ -53,10 +56,7 @@ def agreement_table(rows: Iterable[Example]) -> str:
         for name, level in row.labels.items():
             if name in second:
                 pairs.setdefault((row.source, name), []).append((level, second[name]))
-    lines = [
-        "| source | dimension | rows | same level | same side of harmless | quadratic κ |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     order = [dimension.name for dimension in DEFAULT_DIMENSIONS]
     for (source, name), levels in sorted(
         pairs.items(), key=lambda item: (item[0][0], order.index(item[0][1]))
@@ -66,7 +66,7 @@ def agreement_table(rows: Iterable[Example]) -> str:
         side = sum((first >= least) == (second >= least) for first, second in levels) / len(levels)
         kappa = quadratic_kappa(*zip(*levels, strict=True))
         lines.append(
-            _line(
+            (
                 source,
                 name,
                 len(levels),
@@ -75,7 +75,8 @@ def agreement_table(rows: Iterable[Example]) -> str:
                 "–" if kappa is None else f"{kappa:.2f}",
             )
         )
-    return "\n".join(lines)
+    header = ("source", "dimension", "rows", "same level", "same side of harmless", "quadratic κ")
+    return markdown_table(header, lines)
 
 
 def rendered(text: str) -> str:
@@ -96,10 +97,6 @@ def _between(text: str, marker: str, table: str) -> str:
     if not pattern.search(text):
         raise DataError(f"{CARD}: lacks the marker '<!-- {marker} -->'")
     return pattern.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", text, count=1)
-
-
-def _line(*cells: object) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 if __name__ == "__main__":

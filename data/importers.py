@@ -7,7 +7,6 @@ nothing about their labels.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from scorer.data.records import Record, Tally, located
 from scorer.data.relabelled import SecondLabels
 from scorer.data.schema import SPLITS, Example, Prompt
+from scorer.data.splits import text_digest
 from scorer.dimensions import OVERALL
 from scorer.errors import DataError
 
@@ -376,7 +376,7 @@ def _pair(example: Example, labels_of: Mapping[str, Mapping[str, int]]) -> Itera
     """
     order = sorted(
         labels_of,
-        key=lambda answer: hashlib.sha256(answer.encode("utf-8", "surrogatepass")).digest(),
+        key=text_digest,
     )
     for letter, response in zip("ab", order, strict=True):
         yield replace(

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 
 from scorer.data.jsonl import read_jsonl
 from scorer.data.schema import SECOND_LABELS, Example, parse_example
+from scorer.data.sources import BUNDLED
+from scorer.data.splits import text_digest
 from scorer.errors import RowError
-
-_FOLDER = Path(__file__).parent / "bundled"
 
 
 class SecondLabels:
@@ -27,7 +25,7 @@ class SecondLabels:
     """
 
     def __init__(self, source: str) -> None:
-        file = _FOLDER / f"{source}-labels.jsonl"
+        file = BUNDLED / f"{source}-labels.jsonl"
         self._labels: dict[tuple[str, str], Mapping[str, int]] = {}
         if not file.is_file():
             return
@@ -41,6 +39,5 @@ class SecondLabels:
 
     def of(self, example: Example) -> dict[str, Mapping[str, int]]:
         """Return what goes into the row's `meta`: nothing where its text has no labels of ours."""
-        digest = hashlib.sha256(example.response.encode("utf-8", "surrogatepass")).hexdigest()
-        labels = self._labels.get((example.id, digest))
+        labels = self._labels.get((example.id, text_digest(example.response).hex()))
         return {} if labels is None else {SECOND_LABELS: labels}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from scorer.dimensions import nearest
 
 _LANGUAGE_MODEL = (
     "a large language model that wrote and judged under bundled/ANNOTATION.md, not people"
 )
+
+
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the bundled sets, their data card and the annotation guideline."""
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,16 @@ def split_of(key: str, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> str:
     """
     if dev < 0 or test < 0 or dev + test >= 1:
         raise ValueError(f"dev {dev} and test {test} must be shares that leave some for train")
-    # Lone surrogates cannot be encoded otherwise, and they may stand in a user's text.
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
+    position = int.from_bytes(text_digest(key)[:8], "big") / 2**64
     if position < test:
         return "test"
     return "dev" if position < test + dev else "train"
+
+
+def text_digest(text: str) -> bytes:
+    """Return the SHA-256 of a text: what tells it, sorts it and draws it without a seed."""
+    # Lone surrogates cannot be encoded otherwise, and they may stand in a user's text.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def assign_splits(

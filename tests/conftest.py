@@ -6,10 +6,16 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+if TYPE_CHECKING:
+    from scorer.training.recipe import Recipe
 
 TEXT = (
     "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过"
@@ -81,7 +87,29 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_recipe() -> Callable[..., Recipe]:
+    """Function from an encoder's folder, and settings to change, to a small recipe."""
+    from scorer.training.recipe import Recipe
+
+    def make(encoder: Path, **changes: Any) -> Recipe:
+        content = {
+            "name": "tiny",
+            "version": "0.0.1",
+            "encoder": str(encoder),
+            "sources": [{"path": "native"}],
+            "encoding": {"max_length": 64},
+        }
+        return Recipe.model_validate(content | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(
+    tiny_encoder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    new_recipe: Callable[..., Recipe],
+) -> Path:
     """Folder of a whole checkpoint of the six dimensions, with random weights and spread logits."""
     import torch
 
@@ -91,9 +119,7 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
         TOKENIZER_CONFIG_FILE,
         TOKENIZER_FILE,
         WEIGHTS_FILE,
-        EncodingSettings,
         Platt,
-        Settings,
         Target,
         Thresholds,
         write_settings,
@@ -101,19 +127,10 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
     from scorer.dimensions import DEFAULT_DIMENSIONS, target_names
     from scorer.training.export import export_onnx
     from scorer.training.fit import starting_model
-    from scorer.training.recipe import Recipe
-    from scorer.training.train import save_stock
+    from scorer.training.train import save_stock, uncalibrated
 
     folder = tmp_path_factory.mktemp("tiny-checkpoint")
-    recipe = Recipe.model_validate(
-        {
-            "name": "tiny",
-            "version": "0.0.1",
-            "encoder": str(tiny_encoder),
-            "sources": [{"path": "native"}],
-            "encoding": {"max_length": 96},
-        }
-    )
+    recipe = new_recipe(tiny_encoder, encoding={"max_length": 96})
     torch.manual_seed(7)
     model, tokenizer, _ = starting_model(recipe, tiny_encoder)
     with torch.no_grad():
@@ -124,12 +141,9 @@ def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
                 weight.mul_(20 if name == "classifier.weight" else 10)
     save_stock(model, tokenizer, folder, max_length=96)
     names = target_names(DEFAULT_DIMENSIONS)
-    settings = Settings(
-        name="tiny",
-        version="0.0.1",
-        dimensions=DEFAULT_DIMENSIONS,
+    settings = replace(
+        uncalibrated(recipe),
         targets=tuple(Target(name, Platt(1.2), Thresholds(0.4, 0.6, 0.3)) for name in names),
-        encoding=EncodingSettings(max_length=96),
     )
     export_onnx(folder, settings)
     files = (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, ONNX_FILE)

@@ -78,9 +78,7 @@ def calibrate_whole(
     if not examples:
         return settings
     by_dimension = decision.decisions(logits, settings)
-    whole = [overall_truth(example.labels, settings.dimensions) for example in examples]
-    rows = np.array([truth is not None for truth in whole], bool)
-    truth = np.array([bool(truth) for truth in whole])[rows]
+    rows, truth = whole_truth(examples, settings.dimensions)
     overall = settings.overall
     if min(truth.sum(), (~truth).sum()) >= _LEAST_ROWS:
         least = decision.log_odds(decision.least_harmless(by_dimension))
@@ -90,6 +88,15 @@ def calibrate_whole(
         unfamiliar=round(float(np.quantile(np.asarray(unfamiliar), _FAMILIAR)), 4),
     )
     return replace(settings, overall=overall, doubt=doubt)
+
+
+def whole_truth(
+    examples: Sequence[Example], dimensions: Sequence[Dimension]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which rows' labels settle the whole, shape (N,), and whether each of those is harmless."""
+    whole = [overall_truth(example.labels, dimensions) for example in examples]
+    known = np.array([truth is not None for truth in whole], bool)
+    return known, np.array([bool(truth) for truth in whole], bool)[known]
 
 
 def overall_truth(labels: Mapping[str, int], dimensions: Sequence[Dimension]) -> bool | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from scorer.checkpoint import PURPOSES
 from scorer.data.sources import SOURCES
+from scorer.evaluation.markdown import markdown_table
 
 _DASH = "–"
 
@@ -134,7 +135,7 @@ def _dimension_table(split: Mapping[str, Any], engine: str) -> str:
         "dimension", "", "level accuracy", "level macro F1", "quadratic κ",
         "harmless accuracy", "harmless macro F1", "harmless AUROC", "harmless ECE",
     )  # fmt: skip
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _overall(split: Mapping[str, Any]) -> str:
@@ -188,7 +189,7 @@ def _parts_table(split: Mapping[str, Any], engine: str) -> str:
         "rows", "n", "harmless accuracy", "level accuracy", "quadratic κ", "harmless AUROC", "ECE",
         "pairs",
     )  # fmt: skip
-    return f"{_PARTS_NOTE.strip()}\n\n{_table(header, rows)}"
+    return f"{_PARTS_NOTE.strip()}\n\n{markdown_table(header, rows)}"
 
 
 def _with_interval(figures: Mapping[str, Any], key: str) -> str:
@@ -234,7 +235,7 @@ def _source_table(sources: Mapping[str, Any]) -> str:
                 )
             )
     header = ("source", "dimension", "n", "level accuracy", "harmless accuracy", "harmless AUROC")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _confusions(recipe: Mapping[str, Any], dimensions: Mapping[str, Any]) -> str:
@@ -244,7 +245,7 @@ def _confusions(recipe: Mapping[str, Any], dimensions: Mapping[str, Any]) -> str
             matrix = dimensions[dimension["name"]]["confusion"]
             levels = dimension["levels"]
             tables.append(
-                _table(
+                markdown_table(
                     (dimension["name"], *levels),
                     [(f"**{level}**", *row) for level, row in zip(levels, matrix, strict=True)],
                 )
@@ -265,7 +266,7 @@ def _engines(splits: Mapping[str, Any]) -> str:
             )
         )
     header = ("rows", "largest difference of a probability", "mean", "decisions that differ")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _cost_of_int8(splits: Mapping[str, Any], robustness: Mapping[str, Any]) -> str:
@@ -289,7 +290,9 @@ def _cost_of_int8(splits: Mapping[str, Any], robustness: Mapping[str, Any]) -> s
                     ),
                 )
             )
-    text = _table(("int8 - fp32, points", "harmless accuracy", "level accuracy", "pairs"), rows)
+    text = markdown_table(
+        ("int8 - fp32, points", "harmless accuracy", "level accuracy", "pairs"), rows
+    )
     both = [robustness[engine] for engine in ("int8", "fp32")]
     if all("calm" in figures for figures in both):
         calm = [figures["calm"]["called harmful"] for figures in both]
@@ -319,7 +322,7 @@ def _calibration(split: Mapping[str, Any]) -> str:
         parts += [
             f"P(harmless) of {title} (ECE {_number(figures['ece'])}), and how many of the answers "
             "in each range were harmless:",
-            _table(
+            markdown_table(
                 ("answers", "mean P(harmless)", "harmless", "diagram (░ probability, █ share)"),
                 [
                     (
@@ -333,7 +336,7 @@ def _calibration(split: Mapping[str, Any]) -> str:
             ),
             f"Accuracy of harmless or not for {title}, by the share of the most certain answers that "
             "is kept:",
-            _table(
+            markdown_table(
                 [_percent(c["coverage"], 0) for c in figures["risk coverage"]],
                 [[_number(c["accuracy"]) for c in figures["risk coverage"]]],
             ),
@@ -382,7 +385,7 @@ def _robustness(figures: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
             f"### Other surfaces ({mine['n']} decisions of test rows)\n\n{_SURFACES_NOTE.strip()} "
             f"{_trained_on(recipe)}\n\n"
             f"Accuracy as written: {_number(mine['accuracy'])}.\n\n"
-            + _table(("surface", "decisions that change", "accuracy"), changes)
+            + markdown_table(("surface", "decisions that change", "accuracy"), changes)
         )
     if "prompt" in figures:
         mine = figures["prompt"]
@@ -392,7 +395,7 @@ def _robustness(figures: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         parts.append(
             f"### Does it read the prompt? ({mine['n']} decisions of test rows)\n\n"
             f"Accuracy with the prompt: {_number(mine['accuracy'])}.\n\n"
-            + _table(("input", "decisions that change", "accuracy"), lines)
+            + markdown_table(("input", "decisions that change", "accuracy"), lines)
         )
     return "\n\n".join(parts)
 
@@ -428,7 +431,7 @@ def _decision(calibration: Mapping[str, Any]) -> str:
     return "\n\n".join(
         (
             _DECISION.strip(),
-            _table(("target", "temperature", "offset", *PURPOSES), rows),
+            markdown_table(("target", "temperature", "offset", *PURPOSES), rows),
             "The probability of the whole answer is the sigmoid of the least log-odds of its "
             f"dimensions / {overall['temperature']} {overall['offset']:+}. A score is `uncertain` "
             f"where the decision is less than {doubt['margin']} in log-odds from being another "
@@ -453,7 +456,7 @@ def _data_table(counts: Mapping[str, Mapping[str, int]]) -> str:
             )
         )
     header = ("source", "train", "dev", "test", "licence", "labels by", "from")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _training(recipe: Mapping[str, Any]) -> str:
@@ -521,8 +524,3 @@ def _number(value: float | None, decimals: int = 3) -> str:
 
 def _percent(value: float, decimals: int = 1) -> str:
     return f"{100 * value:.{decimals}f}%"
-
-
-def _table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

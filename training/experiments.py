@@ -37,6 +37,7 @@ from scorer import decision
 from scorer.checkpoint import Settings
 from scorer.data.schema import Example
 from scorer.errors import RecipeError
+from scorer.evaluation.markdown import markdown_table
 from scorer.inference.encoding import PairEncoder
 from scorer.inference.engines import TorchEngine
 from scorer.inference.predict import Predictor
@@ -186,16 +187,12 @@ def render_table(name: str, results: Sequence[Mapping[str, Any]]) -> str:
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}" if values else "–")
         lines.append(cells)
-    table = "\n".join(
-        "| " + " | ".join(str(cell) for cell in line) + " |"
-        for line in (header, ["---"] * len(header), *lines)
-    )
     return (
         f"# Experiment: {name}\n\n"
         "Dev rows; figures are means over the dimensions (pairs: over all pairs of a harmful and a "
         "harmless answer to one prompt). Calibration and thresholds were chosen on the same rows, "
         "for all settings alike. From `results.json`, which `scorer experiment` wrote.\n\n"
-        f"{table}\n"
+        f"{markdown_table(header, lines)}\n"
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scorer import decision
 from scorer.checkpoint import Settings
 from scorer.data.schema import Example
-from scorer.data.splits import split_key
+from scorer.data.splits import split_key, text_digest
 from scorer.dimensions import Dimension
 from scorer.evaluation.metrics import (
     binary_figures,
@@ -27,9 +27,9 @@ from scorer.evaluation.metrics import (
 from scorer.evaluation.robustness import calm, prompt_use, surfaces
 from scorer.inference.predict import Predictor
 from scorer.training.baselines import Baseline, bag_of_characters, majority, style_probe
-from scorer.training.calibration import overall_truth
+from scorer.training.calibration import overall_truth, whole_truth
 from scorer.training.recipe import Recipe
-from scorer.training.rows import Corpus, prompt_rank
+from scorer.training.rows import Corpus
 
 _SURFACE_ROWS = 200  # twelve surfaces each
 
@@ -141,11 +141,9 @@ def scorer_figures(
             figures["dimensions"][dimension.name]["intervals"] = rows.intervals()
     if pooled:
         figures["all dimensions"] = Judged.joined(pooled).figures(with_intervals)
-    whole = [overall_truth(example.labels, settings.dimensions) for example in examples]
-    known = np.array([truth is not None for truth in whole], bool)
+    known, harmless = whole_truth(examples, settings.dimensions)
     if known.any():
         called, probability = decision.overall(by_dimension, settings.overall)
-        harmless = np.array([bool(truth) for truth in whole])[known]
         figures["overall"] = {
             **binary_figures(harmless, called[known], probability[known]),
             **(
@@ -190,7 +188,7 @@ def robustness(predictor: Predictor, examples: Sequence[Example]) -> dict[str, A
         if example.meta.get("kind") == "benign" and overall_truth(example.labels, dimensions)
     ]
     pairs = [e for e in examples if e.prompt and any(d.name in e.labels for d in dimensions)]
-    pairs.sort(key=lambda e: prompt_rank(split_key(e.prompt, e.response)))
+    pairs.sort(key=lambda e: text_digest(split_key(e.prompt, e.response)))
     figures: dict[str, Any] = {}
     if benign:
         figures["calm"] = calm(predictor, benign)

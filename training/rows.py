@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scorer.data.authored import NATIVE_FILE
 from scorer.data.jsonl import read_examples
 from scorer.data.schema import SECOND_LABELS, SPLITS, Example
-from scorer.data.splits import split_key, split_of
+from scorer.data.splits import split_key, split_of, text_digest
 from scorer.decision import target_slices
 from scorer.errors import DataError
 from scorer.inference.encoding import PairEncoder
@@ -113,7 +113,7 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
             counts[source.path]["leaked"] += len(mine) - len(apart)
             limit = source.rows if split == "train" else source.eval_rows
             if limit is not None and limit < len(apart):
-                apart.sort(key=lambda row: (not row.moved, prompt_rank(row.key)))
+                apart.sort(key=lambda row: (not row.moved, text_digest(row.key)))
                 apart = apart[: limit + sum(row.moved for row in apart)]
             counts[source.path][split] += len(apart)
             rows[split].extend(WeightedExample(row.example, source.weight) for row in apart)
@@ -123,12 +123,7 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
 
 
 def _odd(example: Example) -> bool:
-    return hashlib.sha256(example.response.encode("utf-8", "surrogatepass")).digest()[0] % 2 == 1
-
-
-def prompt_rank(key: str) -> bytes:
-    """Return what rows are sorted by where only some are taken: a hash of their `split_key`."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return text_digest(example.response)[0] % 2 == 1
 
 
 def _locate(path: str, corpora: Path) -> Path:

@@ -5,12 +5,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from scorer.data.authored import BUNDLED, NATIVE_FILE, read_answers
+from scorer.data.authored import NATIVE_FILE, read_answers
 from scorer.data.check import check
 from scorer.data.datacard import bundled_rows, rendered
 from scorer.data.imports import read_source
 from scorer.data.jsonl import read_jsonl
 from scorer.data.schema import SECOND_LABELS, SPLITS
+from scorer.data.sources import BUNDLED
 from scorer.data.splits import split_key, split_of
 from scorer.dimensions import DEFAULT_DIMENSIONS
 

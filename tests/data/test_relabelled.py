@@ -10,6 +10,7 @@ from scorer.data import relabelled
 from scorer.data.jsonl import read_jsonl
 from scorer.data.relabelled import SecondLabels
 from scorer.data.schema import Example
+from scorer.data.sources import BUNDLED
 from scorer.dimensions import DEFAULT_DIMENSIONS
 from scorer.errors import RowError
 
@@ -21,7 +22,7 @@ def write(folder: Path, **row: object) -> None:
 
 
 def test_labels_belong_to_the_very_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relabelled, "_FOLDER", tmp_path)
+    monkeypatch.setattr(relabelled, "BUNDLED", tmp_path)
     write(tmp_path)
     ours = SecondLabels("s")
     assert ours.of(Example("p", "好的", id="s-1")) == {"second_labels": {"safety": 2}}
@@ -37,14 +38,14 @@ def test_labels_belong_to_the_very_text(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_broken_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: dict[str, object], message: str
 ) -> None:
-    monkeypatch.setattr(relabelled, "_FOLDER", tmp_path)
+    monkeypatch.setattr(relabelled, "BUNDLED", tmp_path)
     write(tmp_path, **row)
     with pytest.raises(RowError, match=message):
         SecondLabels("s")
 
 
 def test_bundled_labels_are_whole_and_carry_no_text() -> None:
-    files = list(relabelled._FOLDER.glob("*-labels.jsonl"))
+    files = list(BUNDLED.glob("*-labels.jsonl"))
     assert files
     names = {dimension.name for dimension in DEFAULT_DIMENSIONS}
     for file in files:

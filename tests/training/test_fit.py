@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +45,11 @@ def test_the_order_hangs_on_seed_and_epoch_alone() -> None:
     assert order(_LengthGroupedSampler(lengths, 4, seed=6), 0) != drawn[0]
 
 
-def test_frozen_layers_take_no_gradient(tiny_encoder: Path) -> None:
+def test_frozen_layers_take_no_gradient(
+    tiny_encoder: Path, new_recipe: Callable[..., Recipe]
+) -> None:
     def recipe(layers: int) -> Recipe:
-        return Recipe.model_validate(
-            {
-                "name": "r",
-                "version": "1.0.0",
-                "encoder": str(tiny_encoder),
-                "sources": [{"path": "native"}],
-                "encoding": {"max_length": 64},
-                "fit": {"freeze_layers": layers},
-            }
-        )
+        return new_recipe(tiny_encoder, fit={"freeze_layers": layers})
 
     model, _, _ = starting_model(recipe(1), tiny_encoder)
     freeze(model, recipe(1).fit)
@@ -68,16 +62,10 @@ def test_frozen_layers_take_no_gradient(tiny_encoder: Path) -> None:
         freeze(model, recipe(99).fit)
 
 
-def test_a_new_pooler_starts_centred(tiny_encoder: Path, tiny_checkpoint: Path) -> None:
-    recipe = Recipe.model_validate(
-        {
-            "name": "r",
-            "version": "1.0.0",
-            "encoder": str(tiny_encoder),
-            "sources": [{"path": "native"}],
-            "encoding": {"max_length": 64},
-        }
-    )
+def test_a_new_pooler_starts_centred(
+    tiny_encoder: Path, tiny_checkpoint: Path, new_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = new_recipe(tiny_encoder)
     model, tokenizer, bare = starting_model(recipe, tiny_encoder)
     assert bare
     assert not starting_model(recipe, tiny_checkpoint)[2]
@@ -96,17 +84,11 @@ def test_a_new_pooler_starts_centred(tiny_encoder: Path, tiny_checkpoint: Path) 
     assert model.config.pad_token_id == encoder.pad_id == 1
 
 
-def test_an_encoder_of_another_head_gets_a_new_one(tiny_checkpoint: Path) -> None:
-    recipe = Recipe.model_validate(
-        {
-            "name": "r",
-            "version": "1.0.0",
-            "encoder": str(tiny_checkpoint),
-            "sources": [{"path": "native"}],
-            "encoding": {"max_length": 64},
-            "dimensions": [{"name": "kindness", "levels": [1, 2], "harmless_from": 2}],
-        }
-    )
+def test_an_encoder_of_another_head_gets_a_new_one(
+    tiny_checkpoint: Path, new_recipe: Callable[..., Recipe]
+) -> None:
+    kindness = {"name": "kindness", "levels": [1, 2], "harmless_from": 2}
+    recipe = new_recipe(tiny_checkpoint, dimensions=[kindness])
     model, _, bare = starting_model(recipe, tiny_checkpoint)
     assert not bare
     assert model.classifier.weight.shape == (1, 32)
