@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ import click
 
 from scorer.checkpoint import PURPOSES
 from scorer.errors import ScorerError
+from scorer.lazy import LazyGroup
 
 if TYPE_CHECKING:  # rich and the scoring path are imported where they are used: --help is quick
     from rich.console import Console
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # rich and the scoring path are imported where they are used:
     from scorer.inference.summary import Summary
 
 _ELSEWHERE = {
+    "benchmark": "scorer.evaluation.commands",
     "data": "scorer.data.commands",
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
@@ -38,17 +39,8 @@ class Failure(click.ClickException):
     exit_code = 2  # 1 says that it is done, with lines rejected or problems found
 
 
-class _Commands(click.Group):
-    """Subcommands that are imported when called, and errors without tracebacks."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _ELSEWHERE:
-            return super().get_command(ctx, cmd_name)
-        command: click.Command = getattr(importlib.import_module(_ELSEWHERE[cmd_name]), cmd_name)
-        return command
+class _Commands(LazyGroup):
+    """Errors without tracebacks."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -65,7 +57,7 @@ class _Commands(click.Group):
             ctx.exit(_INTERRUPTED)
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, elsewhere=_ELSEWHERE)
 @click.version_option(package_name="harmlessness-scorer", message="%(prog)s %(version)s")
 def cli() -> None:
     """Score how harmless a Chinese language model's answers are."""

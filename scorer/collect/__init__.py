@@ -1,0 +1,1 @@
+"""Collect a model's answers to a benchmark's prompts."""

@@ -1,0 +1,14 @@
+"""The commands of `scorer benchmark`."""
+
+from __future__ import annotations
+
+import click
+
+from scorer.lazy import LazyGroup
+
+_ELSEWHERE: dict[str, str] = {}
+
+
+@click.group(cls=LazyGroup, elsewhere=_ELSEWHERE)
+def benchmark() -> None:
+    """Compute a benchmark's figures from a model's answers."""

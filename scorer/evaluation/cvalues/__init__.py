@@ -1,0 +1,1 @@
+"""The CValues benchmark: multiple choice, free answers and human evaluation."""
