@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WINDOW_ROWS = 1024
+WINDOW_ROWS = 4096
 """Rows that are sorted by length together: enough for full batches, few enough to hold."""
 
 
@@ -43,7 +43,9 @@ def windows(
         yield window
 
 
-def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], token_budget: int, *, same_length: bool = False
+) -> Iterator[list[int]]:
     """Yield positions of rows that go through the model together, each position once.
 
     Rows of like length share a batch, so that little of it is padding, and rows × longest row stays
@@ -53,6 +55,7 @@ def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
     Args:
         lengths: Tokens per row.
         token_budget: Tokens of a batch at most, padding included.
+        same_length: Cut also where the length changes, so that there is no padding.
 
     Raises:
         ValueError: If the budget is not positive.
@@ -63,6 +66,8 @@ def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
     start = 0
     while start < len(order):
         longest = max(1, lengths[order[start]])
-        stop = start + max(1, token_budget // longest)
-        yield order[start:stop]
-        start = stop
+        batch = order[start : start + max(1, token_budget // longest)]
+        if same_length:
+            batch = [row for row in batch if lengths[row] == lengths[batch[0]]]
+        yield batch
+        start += len(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import logging
 import os
 import platform
 import re
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from scorer.checkpoint import ONNX_FILE, WEIGHTS_FILE
 from scorer.errors import CheckpointError, MissingExtraError, ScorerError
+
+_log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "onnx", "torch")
 
@@ -34,10 +37,14 @@ class Engine(Protocol):
     Attributes:
         device: Where it runs, e.g. `cpu`, `cuda:0`.
         token_budget: Tokens of a batch that suit the device, padding included.
+        same_length: Whether batches should hold rows of one length.
+        streams: Batches that should run side by side, each called from a thread of its own.
     """
 
     device: str
     token_budget: int
+    same_length: bool
+    streams: int
 
     def logits(
         self,
@@ -168,6 +175,10 @@ def load_engine(choice: Choice, folder: Path, threads: int | None = None) -> Eng
 class OnnxEngine:
     """ONNX Runtime on the CPU.
 
+    Every batch runs on one core, and as many side by side as there are threads: cores that share a
+    batch wait for one another at every layer. The graph takes rows without padding, so a row's
+    logits are the same in any company.
+
     Args:
         folder: A checkpoint folder with `model.int8.onnx`.
         threads: CPU threads; None for as many as the process may use.
@@ -181,12 +192,15 @@ class OnnxEngine:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; its warnings are about the graph, not for users
-        options.intra_op_num_threads = threads or _usable_cores()
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         path = folder / ONNX_FILE
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["BiasGeluFusion"],  # slower than the two that it fuses
             )
         except Exception as error:  # its exceptions have no base of their own
             raise CheckpointError(f"{path}: not a usable ONNX model: {error}") from error
@@ -197,6 +211,8 @@ class OnnxEngine:
             raise CheckpointError(f"{path}: unknown inputs {sorted(unknown)}")
         self.device = "cpu"
         self.token_budget = _CPU_TOKENS
+        self.same_length = True
+        self.streams = threads or _usable_cores()
 
     def logits(
         self,
@@ -204,7 +220,24 @@ class OnnxEngine:
         attention_mask: NDArray[np.int64],
         token_type_ids: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        """Return the logits of a padded batch: (B, L) each in, (B, T) out."""
+        """Return the logits of a batch: (B, L) each in, (B, T) out; padding is on the right."""
+        lengths = attention_mask.sum(axis=1)
+        if "attention_mask" in self._inputs or (lengths == input_ids.shape[1]).all():
+            return self._run(input_ids, attention_mask, token_type_ids)
+        logits = [
+            self._run(
+                *(array[[row], :length] for array in (input_ids, attention_mask, token_type_ids))
+            )
+            for row, length in enumerate(lengths)
+        ]
+        return np.concatenate(logits)
+
+    def _run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        token_type_ids: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
         arrays = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -215,11 +248,10 @@ class OnnxEngine:
 
 
 def _usable_cores() -> int:
-    """Return the cores this process is confined to, or 0 for ONNX Runtime's own choice."""
-    if not hasattr(os, "sched_getaffinity"):
-        return 0
-    usable = len(os.sched_getaffinity(0))
-    return usable if usable < (os.cpu_count() or 1) else 0
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class TorchEngine:
@@ -275,6 +307,9 @@ class TorchEngine:
         self._torch = torch
         self.device = device
         self.token_budget = _CPU_TOKENS if device == "cpu" else _GPU_TOKENS
+        self.same_length = False
+        self.streams = 1
+        self._most_cells: int | None = None  # rows x length that fit; None while all have
 
     def logits(
         self,
@@ -282,16 +317,58 @@ class TorchEngine:
         attention_mask: NDArray[np.int64],
         token_type_ids: NDArray[np.int64],
     ) -> NDArray[np.float32]:
-        """Return the logits of a padded batch: (B, L) each in, (B, T) out."""
+        """Return the logits of a padded batch: (B, L) each in, (B, T) out.
+
+        A batch that is too large for the device's memory goes in halves, and so does every later
+        one of its size.
+
+        Raises:
+            ScorerError: If the device has no memory for a single row.
+        """
+        rows = len(input_ids)
+        if self._most_cells is None or rows == 1 or input_ids.size <= self._most_cells:
+            try:
+                return self._run(input_ids, attention_mask, token_type_ids)
+            except self._torch.OutOfMemoryError as error:
+                if rows == 1:
+                    raise ScorerError(
+                        f"{self.device} has no memory for one row of {input_ids.shape[1]} tokens"
+                    ) from error
+                self._most_cells = input_ids.size // 2
+            if self.device.startswith("cuda"):
+                self._torch.cuda.empty_cache()
+            _log.warning(
+                "%s is out of memory: batches of %d tokens at most from here on",
+                self.device,
+                self._most_cells,
+            )
+        halves = (slice(rows // 2), slice(rows // 2, None))
+        return np.concatenate(
+            [
+                self.logits(input_ids[half], attention_mask[half], token_type_ids[half])
+                for half in halves
+            ]
+        )
+
+    def _run(
+        self,
+        input_ids: NDArray[np.int64],
+        attention_mask: NDArray[np.int64],
+        token_type_ids: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
         arrays = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_types:
             arrays["token_type_ids"] = token_type_ids
-        tensors = {
-            name: self._torch.from_numpy(array).to(self.device) for name, array in arrays.items()
-        }
+        tensors = {name: self._on_device(array) for name, array in arrays.items()}
         with self._torch.inference_mode():
             output = self._model(**tensors).logits.float().cpu().numpy()
         return np.asarray(output, dtype=np.float32)
+
+    def _on_device(self, array: NDArray[np.int64]) -> Any:
+        tensor = self._torch.from_numpy(array)
+        if self.device.startswith("cuda"):  # from pinned memory the copy overlaps with computing
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
 
 def _dtype(device: str, stored: Any) -> Any:

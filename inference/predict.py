@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,20 +91,44 @@ class Predictor:
     def _logits(
         self, rows: Sequence[Encoded], on_batch: Callable[[float], None] | None = None
     ) -> NDArray[np.float32]:
-        targets = len(self.settings.targets)
-        logits = np.empty((len(rows), targets), np.float32)
+        logits = np.empty((len(rows), len(self.settings.targets)), np.float32)
+        lengths = [len(row.input_ids) for row in rows]
+        cut = list(batches(lengths, self.token_budget, same_length=self.engine.same_length))
         done = 0
-        for batch in batches([len(row.input_ids) for row in rows], self.token_budget):
-            output = self.engine.logits(*pad([rows[i] for i in batch], self.encoder.pad_id))
-            if output.shape != (len(batch), targets):
-                raise CheckpointError(
-                    f"{self.settings.model}: logits of shape {output.shape}, not "
-                    f"{(len(batch), targets)}: weights and settings do not belong together"
-                )
-            if not np.isfinite(output).all():
-                raise CheckpointError(f"{self.settings.model}: logits that are not finite")
+        for batch, output in self._outputs(cut, rows):
             logits[batch] = output
             done += len(batch)
             if on_batch is not None:
                 on_batch(done / len(rows))
         return logits
+
+    def _outputs(
+        self, cut: Sequence[list[int]], rows: Sequence[Encoded]
+    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield each batch with its logits, as they come; as many at a time as suit the engine."""
+        streams = min(self.engine.streams, len(cut))
+        if streams <= 1:
+            for batch in cut:
+                yield batch, self._batch_logits([rows[i] for i in batch])
+            return
+        with ThreadPoolExecutor(streams) as pool:
+            running = {
+                pool.submit(self._batch_logits, [rows[i] for i in batch]): batch for batch in cut
+            }
+            try:
+                for future in as_completed(running):
+                    yield running[future], future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _batch_logits(self, rows: Sequence[Encoded]) -> NDArray[np.float32]:
+        output = self.engine.logits(*pad(rows, self.encoder.pad_id))
+        if output.shape != (len(rows), len(self.settings.targets)):
+            raise CheckpointError(
+                f"{self.settings.model}: logits of shape {output.shape}, not "
+                f"{(len(rows), len(self.settings.targets))}: weights and settings do not belong "
+                "together"
+            )
+        if not np.isfinite(output).all():
+            raise CheckpointError(f"{self.settings.model}: logits that are not finite")
+        return output

@@ -76,7 +76,7 @@ def test_no_pairs_give_no_scores(predictor: Predictor) -> None:
 class Counting:
     """An engine that notes how many rows it saw and returns one logit for all."""
 
-    device, token_budget = "cpu", 64
+    device, token_budget, same_length, streams = "cpu", 64, True, 1
 
     def __init__(self, targets: int = 10, value: float = 0.0) -> None:
         self.rows, self.targets, self.value = 0, targets, value

@@ -402,7 +402,7 @@ def test_rejections_are_logged_but_not_without_end(
 class Instant:
     """An engine that takes no time."""
 
-    device, token_budget = "cpu", 4096
+    device, token_budget, same_length, streams = "cpu", 4096, False, 1
 
     def logits(
         self, input_ids: NDArray[np.int64], attention_mask: object, token_type_ids: object
