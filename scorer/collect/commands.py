@@ -35,15 +35,11 @@ _ENDPOINT_ONLY = (
 _LOCAL_ONLY = ("adapter", "device", "dtype", "batch_size")
 
 
-class _OrDefault(click.ParamType):
-    """A number, or `default` for what the model does by itself."""
-
-    def __init__(self, number: click.ParamType) -> None:
-        self._number = number
-        self.name = "number"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return None if value == "default" else self._number.convert(value, param, ctx)
+def _or_default(number: Any) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return a callback that reads a number, or `default` as None: what the model does by itself."""
+    return lambda ctx, param, value: (
+        None if value == "default" else number.convert(value, param, ctx)
+    )
 
 
 def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any]:
@@ -138,7 +134,8 @@ def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--system-prompt", help="Message before every prompt.")
 @click.option(
     "--temperature",
-    type=_OrDefault(click.FloatRange(min=0)),
+    metavar="NUMBER",
+    callback=_or_default(click.FloatRange(min=0)),
     default="0",
     show_default=True,
     help="Or `default`: the model's own.",
@@ -149,7 +146,8 @@ def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--seed", type=int, help="Of the sampling, as far as the model heeds it.")
 @click.option(
     "--max-tokens",
-    type=_OrDefault(click.IntRange(min=1)),
+    metavar="NUMBER",
+    callback=_or_default(click.IntRange(min=1)),
     default="2048",
     show_default=True,
     help="Of an answer; or `default`: the server's own.",
@@ -171,6 +169,7 @@ def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.pass_context
 def collect(
     ctx: click.Context,
+    /,
     benchmark: str | None,
     prompts: Path,
     prompt_field: str | None,

@@ -83,7 +83,7 @@ class Endpoint:
         MissingExtraError: If the `openai` package is not installed.
     """
 
-    packages = ("openai",)
+    packages: Sequence[str] = ("openai",)
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class LocalModel:
             raise MissingExtraError("A local model", "gpu", str(error.name)) from error
         self._torch = torch
         self.sampling = sampling
-        self.packages = ("torch", "transformers", "peft") if adapter else ("torch", "transformers")
+        self.packages: Sequence[str] = ("torch", "transformers", *(["peft"] if adapter else []))
         self._path, self._adapter = path, adapter
         self._name = name or Path(path).resolve().name
         self._wanted_dtype, self._batch_size = dtype, batch_size

@@ -150,7 +150,7 @@ class Sidecar:
             DataError: If the earlier runs had other settings, each named, or there are answers
                 without a usable note.
         """
-        fresh = {"format": _FORMAT, "settings": dict(settings), "runs": []}
+        fresh: dict[str, Any] = {"format": _FORMAT, "settings": dict(settings), "runs": []}
         if not self._answers.exists() or self._answers.stat().st_size == 0:
             self._content = fresh
             return
