@@ -151,8 +151,7 @@ def collect(
     sidecar = Sidecar(output)
     sidecar.open(_settings(prompts, model))
     with AnswersFile(output, prompts.items) as file:
-        if accept_cut_off:
-            _accept_partial(file)
+        changed = accept_cut_off and _accept_partial(file)
         pending = [
             item
             for item in prompts.items
@@ -160,12 +159,14 @@ def collect(
         ]
         run = _Run(file, len(prompts.items), accept_cut_off, on_progress)
         on_progress(run.progress())
-        if not pending:
+        if not pending and not changed:
             return _collected(prompts, file, output, sidecar, run)
         sidecar.begin(
             {
                 "started": _now(),
                 "prompts_file": prompts.file.name,
+                "retry_failed": retry_failed,
+                "accept_cut_off": accept_cut_off,
                 "software": _software(model.packages),
                 **model.run_details(),
             }
@@ -227,10 +228,13 @@ class _Run:
         }
 
 
-def _accept_partial(file: AnswersFile) -> None:
-    for key, row in list(file.rows.items()):
-        if (accepted := _accepted(row)) is not row:
-            file.add(key, accepted)
+def _accept_partial(file: AnswersFile) -> bool:
+    """Take the answers of earlier runs that were cut off, and tell whether there were any."""
+    accepted = {key: _accepted(row) for key, row in file.rows.items()}
+    changed = {key: row for key, row in accepted.items() if row is not file.rows[key]}
+    for key, row in changed.items():
+        file.add(key, row)
+    return bool(changed)
 
 
 def _accepted(row: dict[str, Any]) -> dict[str, Any]:

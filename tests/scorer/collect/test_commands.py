@@ -142,6 +142,9 @@ def test_answers_cut_off_are_taken_when_told(
     first = read(tmp_path / "a.jsonl")[0]
     assert (first["response"], first["finish_reason"]) == ("第一，", "length")
     assert first.keys() == {"id", "question", "topic", "response", "finish_reason"}
+    note = json.loads((tmp_path / "a.jsonl.meta.json").read_text(encoding="utf-8"))
+    assert note["answers"] == {"prompts": 30, "answered": 30, "failed": {}}
+    assert [run["accept_cut_off"] for run in note["runs"]] == [False, True]
     assert len(chat_server.requests) == 30
 
 
