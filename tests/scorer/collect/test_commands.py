@@ -199,7 +199,7 @@ def test_a_changed_prompt_file_is_refused(invoke: Invoke, prompts: Path) -> None
     ("arguments_", "message"),
     [
         (("--adapter", "x"), "--adapter needs --local"),
-        (("--local", "nowhere", "--concurrency", "2"), "--concurrency is for an endpoint, not for"),
+        (("--local", "nowhere"), "--base-url is for an endpoint, not for"),
         (("--benchmark", "flames"), "--prompt-field is for rows of your own"),
         (("--temperature", "warm"), "'warm' is not a valid float"),
         (("--extra", "[1]"), "must be a JSON object"),

@@ -16,6 +16,9 @@ from scorer.collect.prompts import Item
 from scorer.collect.run import Sampling
 from scorer.errors import ScorerError
 
+# peft calls a name that the newest transformers has renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+
 TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "<|assistant|>{% if thinking is defined and not thinking %}无{% endif %}"
