@@ -84,8 +84,7 @@ def choose_engine(engine: str, device: str, folder: Path) -> Choice:
     """
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} must be one of {', '.join(ENGINES)}")
-    if not _DEVICE.fullmatch(device):
-        raise ValueError(f"device {device!r} must be auto, cpu, cuda, cuda:N or mps")
+    _check_name(device)
     on_gpu = device.startswith(("cuda", "mps"))
     if engine == "onnx" and on_gpu:
         raise ValueError(f"the onnx engine runs on the cpu, not on {device}; leave engine at auto")
@@ -102,10 +101,10 @@ def _choose(engine: str, device: str, on_gpu: bool, folder: Path) -> Choice:
     if engine == "torch" or on_gpu:
         _require_torch()
         wish = f"{device} was asked for" if on_gpu else "the torch engine was asked for"
-        return Choice("torch", _torch_device(device), wish)
+        return Choice("torch", torch_device(device), wish)
     if not (folder / ONNX_FILE).is_file() and (folder / WEIGHTS_FILE).is_file():
         _require_torch()
-        return Choice("torch", _torch_device(device), f"the checkpoint has no {ONNX_FILE}")
+        return Choice("torch", torch_device(device), f"the checkpoint has no {ONNX_FILE}")
     if device == "cpu":
         return Choice("onnx", "cpu", "the fastest on cpu, which was asked for")
     if not _gpu_in_sight():
@@ -114,7 +113,7 @@ def _choose(engine: str, device: str, on_gpu: bool, folder: Path) -> Choice:
         return Choice("onnx", "cpu", f"a GPU, but {missing} is not installed")
     if not (folder / WEIGHTS_FILE).is_file():
         return Choice("onnx", "cpu", f"a GPU, but the checkpoint has no {WEIGHTS_FILE}")
-    found = _torch_device("auto")
+    found = torch_device("auto")
     if found == "cpu":
         return Choice("onnx", "cpu", "a GPU, but this torch cannot use it")
     return Choice("torch", found, f"torch sees {found}")
@@ -143,8 +142,22 @@ def _require_torch() -> None:
         raise MissingExtraError("The torch engine", "gpu", missing)
 
 
-def _torch_device(device: str) -> str:
-    """Return the device that torch runs on, after a look at whether it is there."""
+def _check_name(device: str) -> None:
+    if not _DEVICE.fullmatch(device):
+        raise ValueError(f"device {device!r} must be auto, cpu, cuda, cuda:N or mps")
+
+
+def torch_device(device: str) -> str:
+    """Return the device that torch runs on, after a look at whether it is there.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        ValueError: If the name is unknown.
+        ScorerError: If the device is not there.
+    """
+    _check_name(device)
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -301,7 +314,7 @@ class TorchEngine:
         if info["missing_keys"]:
             # transformers would fill them with random numbers and only warn.
             raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks {sorted(info['missing_keys'])}")
-        dtype = torch.float32 if full_precision else _dtype(device, model.dtype)
+        dtype = torch.float32 if full_precision else compute_dtype(device, model.dtype)
         self._model = model.to(device=device, dtype=dtype).eval()
         self._takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         self._torch = torch
@@ -371,7 +384,7 @@ class TorchEngine:
         return tensor.to(self.device)
 
 
-def _dtype(device: str, stored: Any) -> Any:
+def compute_dtype(device: str, stored: Any) -> Any:
     """Return the precision to compute in.
 
     CPUs compute half precision slowly, so it is fp32 there. On a GPU a half-precision checkpoint

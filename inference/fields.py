@@ -39,11 +39,19 @@ class Fields:
         Raises:
             RowError: If a field is missing or no string.
         """
-        prompt, response = _text(row, self.prompt), _text(row, self.response)
+        return self.prompt_text(row), _text(row, self.response)
+
+    def prompt_text(self, row: Mapping[str, object]) -> str:
+        """Return the prompt of a row, which may lack a response.
+
+        Raises:
+            RowError: If a field is missing or no string.
+        """
+        prompt = _text(row, self.prompt)
         if self.context is not None and row.get(self.context) is not None:
             context = _text(row, self.context)
             prompt = f"{prompt}\n{context}" if context else prompt
-        return prompt, response
+        return prompt
 
 
 def find_fields(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # rich and the scoring path are imported where they are used:
 
 _ELSEWHERE = {
     "benchmark": "scorer.evaluation.commands",
+    "collect": "scorer.collect.commands",
     "data": "scorer.data.commands",
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
@@ -138,7 +139,7 @@ def score_command(
 
     options = Options(prompt_field, response_field, key, overwrite_key, rejected)
     stderr = Console(stderr=True)
-    with _messages(stderr, logging.WARNING if quiet else logging.INFO):
+    with show_messages(stderr, logging.WARNING if quiet else logging.INFO):
         try:
             scorer = Scorer.load(
                 model,
@@ -214,7 +215,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 @contextmanager
-def _messages(console: Console, level: int) -> Iterator[None]:
+def show_messages(console: Console, level: int) -> Iterator[None]:
     """Show the package's log on `console`."""
     logger, handler = logging.getLogger("scorer"), _ConsoleHandler(console)
     before = logger.level

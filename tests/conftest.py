@@ -6,7 +6,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported
 
-from collections.abc import Callable
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,22 @@ def tiny_tokenizer() -> Tokenizer:
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
     return tokenizer
+
+
+@pytest.fixture
+def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A started `ChatServer` (chat_server.py) that answers every prompt until it is told else."""
+    name = "chat_server"
+    if name not in sys.modules:
+        path = Path(__file__).with_name("chat_server.py")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with sys.modules[name].ChatServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -130,13 +130,13 @@ def test_wrong_names_are_the_callers_mistake(
 def test_precision_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
     fp32, fp16, bf16 = torch.float32, torch.float16, torch.bfloat16
     for stored in (fp32, fp16, bf16):
-        assert engines._dtype("cpu", stored) is fp32
-    assert engines._dtype("cuda:0", fp16) is fp16
-    assert engines._dtype("cuda:0", bf16) is bf16
-    assert engines._dtype("mps", fp32) is fp32
+        assert engines.compute_dtype("cpu", stored) is fp32
+    assert engines.compute_dtype("cuda:0", fp16) is fp16
+    assert engines.compute_dtype("cuda:0", bf16) is bf16
+    assert engines.compute_dtype("mps", fp32) is fp32
     for supported, expected in ((True, bf16), (False, fp16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
-        assert engines._dtype("cuda:0", fp32) is expected
+        assert engines.compute_dtype("cuda:0", fp32) is expected
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
