@@ -78,15 +78,17 @@ class Workers:
             batches side by side are faster than threads inside a batch.
         num_gpus: GPUs of each actor; 0 scores on the CPU, a fraction lets actors share a GPU.
         concurrency: Actors at most, or (fewest, most); None for as many as the cluster has room for.
+        rows: Rows that an actor takes at a time, and is given again to another if it dies.
     """
 
     num_cpus: int = 1
     num_gpus: float = 0
     concurrency: int | tuple[int, int] | None = None
+    rows: int = WINDOW_ROWS
 
     def __post_init__(self) -> None:
-        if self.num_cpus < 1 or self.num_gpus < 0:
-            raise ValueError(f"{self}: num_cpus must be at least 1, num_gpus at least 0")
+        if self.num_cpus < 1 or self.num_gpus < 0 or self.rows < 1:
+            raise ValueError(f"{self}: num_cpus and rows must be at least 1, num_gpus at least 0")
 
     @property
     def device(self) -> str:
@@ -272,9 +274,9 @@ def _mapped(
     _, files = pack(model)
     reference = None if files is None else ray.put(files)
     # Small blocks: the work of one file reaches every actor, and little is lost with an actor.
-    return ds.repartition(target_num_rows_per_block=WINDOW_ROWS).map_batches(
+    return ds.repartition(target_num_rows_per_block=workers.rows).map_batches(
         actor,
-        batch_size=WINDOW_ROWS,
+        batch_size=workers.rows,
         batch_format="pyarrow",
         fn_constructor_args=(loading, reference, workers.num_cpus, *arguments),
         compute=workers.pool,
