@@ -393,8 +393,9 @@ def _ray_errors() -> Iterator[None]:
         yield
     except ray.exceptions.RayError as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        text = str(cause).strip().splitlines() or [type(cause).__name__]
-        raise ScorerError(f"Ray: {text[-1]}") from error
+        # What follows the first line is Ray's: hints and tracebacks of the workers.
+        text = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise ScorerError(f"Ray: {text}") from error
     except ValueError as error:  # no files, no such file system
         raise DataError(str(error)) from error
 
