@@ -44,6 +44,7 @@ try:
     import ray.data
     import ray.exceptions
     from pyarrow.fs import FileSelector, FileType
+    from ray.data.block import BlockAccessor
     from ray.data.datasource import BlockBasedFileDatasink, FileBasedDatasource
 except ModuleNotFoundError as error:
     raise MissingExtraError("Scoring on Ray", "ray", str(error.name)) from error
@@ -209,6 +210,7 @@ def score_files(
     with _ray_errors():
         lines = _LineSource(source)
         parquet = lines.parquet_files()
+        sink: _PartSink = _ParquetSink(target, key) if parquet else _LineSink(target)
         if parquet:
             ds = _in_order(ray.data.read_parquet(source))
             scored = score_dataset(
@@ -222,12 +224,10 @@ def score_files(
                 token_budget=token_budget,
                 max_length=max_length,
             )
-            sink: _PartSink = _ParquetSink(target, key)
         else:
             ds = _in_order(ray.data.read_datasource(lines))
             fields = _fields_of_lines(ds, prompt_field, response_field)
             scored = _mapped(ds, _LineScorer, workers, loading, model, fields, key, overwrite_key)
-            sink = _LineSink(target)
         scored.write_datasink(sink)
     return sink.counts
 
@@ -271,7 +271,7 @@ def _mapped(
     *arguments: object,
 ) -> Any:
     """Return the data set that `actor` makes of `ds`, window by window."""
-    _, files = pack(model)
+    _, files = pack(model, loading.max_length)
     reference = None if files is None else ray.put(files)
     # Small blocks: the work of one file reaches every actor, and little is lost with an actor.
     return ds.repartition(target_num_rows_per_block=workers.rows).map_batches(
@@ -520,22 +520,23 @@ class _PartSink(BlockBasedFileDatasink):
 
     Args:
         folder: The folder.
+
+    Raises:
+        DataError: If something lies there already.
     """
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder, min_rows_per_file=_ROWS_PER_FILE)
+        _refuse_used(self.filesystem, self.path)  # before any work
         self.counts = Counts(0, 0)
-
-    def on_write_start(self, *arguments: Any) -> None:
-        """Refuse a folder that holds something."""
-        _refuse_used(self.filesystem, self.path)
-        super().on_write_start(*arguments)
 
     def write(self, blocks: Iterable[Any], ctx: Any) -> Counts:
         """Write the blocks of one task and return their numbers of rows."""
-        table = pyarrow.concat_tables(
-            [ray.data.block.BlockAccessor.for_block(block).to_arrow() for block in blocks]
-        )
+        tables = [BlockAccessor.for_block(block).to_arrow() for block in blocks]
+        tables = [table for table in tables if table.num_rows]
+        if not tables:
+            return Counts(0, 0)
+        table = pyarrow.concat_tables(tables)
         return self.write_part(posixpath.join(self.path, f"part-{ctx.task_idx:06}"), table)
 
     def write_part(self, path: str, table: Any) -> Counts:
@@ -546,6 +547,7 @@ class _PartSink(BlockBasedFileDatasink):
         """Add up the counts and mark the folder as complete."""
         parts = result.write_returns
         self.counts = Counts(sum(part.rows for part in parts), sum(part.rejected for part in parts))
+        self.on_write_start()  # makes the folder, where there was no row to make it for
         with self.open_output_stream(posixpath.join(self.path, SUCCESS_FILE)):
             pass
 

@@ -56,7 +56,7 @@ def harmlessness_udf(
         ValueError: If a setting is out of range.
     """
     loading = Loading(device, purpose, token_budget, max_length)
-    settings, files = pack(model)
+    settings, files = pack(model, max_length)
     identity = uuid.uuid4().hex
     sent = None if files is None else _broadcast(files)
     result = from_arrow_type(score_type(settings))

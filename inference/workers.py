@@ -71,19 +71,28 @@ class Loading:
         )
 
 
-def pack(model: str | Path | None) -> tuple[Settings, dict[str, bytes] | None]:
+def pack(
+    model: str | Path | None, max_length: int | None = None
+) -> tuple[Settings, dict[str, bytes] | None]:
     """Return a checkpoint's settings, and its files for workers that see neither folder nor hub.
 
     The files are None for the checkpoint that comes with the package: workers have it too.
 
     Args:
         model: Checkpoint folder or hub id; None for the shipped one.
+        max_length: Tokens of a pair that the workers are to load it for.
 
     Raises:
         CheckpointError: If there is no such checkpoint or it is incomplete.
+        ValueError: If it was not made for so many tokens.
     """
     folder = find_checkpoint(model)
     settings = read_settings(folder)
+    longest = settings.encoding.max_length
+    if max_length is not None and max_length > longest:
+        raise ValueError(
+            f"max_length {max_length} is above {longest}, what {settings.model} was made for"
+        )
     if model is None:
         return settings, None
     return settings, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

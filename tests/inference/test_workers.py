@@ -43,6 +43,8 @@ def test_the_shipped_checkpoint_is_not_sent() -> None:
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         pack(tmp_path / "none")
+    with pytest.raises(ValueError, match="max_length 9999 is above"):
+        pack(None, max_length=9999)
     with pytest.raises(ValueError, match="purpose 'harsh' is none of"):
         Loading(purpose="harsh")
 
