@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from scorer.inference.ray import (  # noqa: E402 - after the skips
     Workers,
     _fields_of_columns,
     _LineScorer,
+    _LineSink,
     _TableScorer,
     score_dataset,
     score_files,
@@ -123,6 +125,35 @@ def test_lines_come_out_scored_or_rejected() -> None:
     out = _LineScorer(Loading(), None, 1, fields, "s", overwrite_key=True)(table)
     assert out["rejected"].to_pylist() == [False, True, True, True, False, True]
     assert set(json.loads(out["line"][4].as_py())) == {"prompt", "response", "s"}
+
+
+def test_a_folder_is_marked_when_it_is_whole_and_never_written_into(tmp_path: Path) -> None:
+    table = pyarrow.table(
+        {"line": pyarrow.array([b"1\n", b"2\n", b"3\n"]), "rejected": [False, True, False]}
+    )
+    sink = _LineSink(str(tmp_path / "out"))
+    sink.on_write_start()
+    parts = [
+        sink.write([table, table.slice(0, 0)], SimpleNamespace(task_idx=0)),
+        sink.write([table.slice(2)], SimpleNamespace(task_idx=1)),
+        sink.write([table.slice(0, 0)], SimpleNamespace(task_idx=2)),
+    ]
+    assert not (tmp_path / "out/_SUCCESS").exists()
+    sink.on_write_complete(SimpleNamespace(write_returns=parts))
+    assert sink.counts == Counts(3, 1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
+        "part-000000.jsonl": b"1\n3\n",
+        "part-000000.rejected.jsonl": b"2\n",
+        "part-000001.jsonl": b"3\n",
+        "_SUCCESS": b"",
+    }
+    with pytest.raises(DataError, match="is not empty"):
+        _LineSink(str(tmp_path / "out"))
+    with pytest.raises(DataError, match="is a file"):
+        _LineSink(str(tmp_path / "out/part-000000.jsonl"))
+    nothing = _LineSink(str(tmp_path / "none"))
+    nothing.on_write_complete(SimpleNamespace(write_returns=[]))
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["_SUCCESS"]
 
 
 @pytest.fixture(scope="module")
