@@ -11,7 +11,13 @@ from scorer.errors import RowError
 PROMPT_FIELDS = ("prompt", "query", "instruction", "question", "input")
 RESPONSE_FIELDS = ("response", "output", "answer", "completion")
 
-_JSON_TYPES = {dict: "an object", list: "an array", bool: "a boolean", type(None): "null"}
+_JSON_TYPES = {
+    dict: "an object",
+    list: "an array",
+    bool: "a boolean",
+    type(None): "null",
+    bytes: "bytes",
+}
 
 
 @dataclass(frozen=True)

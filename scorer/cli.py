@@ -65,14 +65,14 @@ def cli() -> None:
 
 
 @cli.command("score")
-@click.argument("source", metavar="IN", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="JSONL file, .gz or .zst by its name; - for standard output.",
+    type=click.Path(allow_dash=True),
+    help="JSONL file, .gz or .zst by its name; - for standard output. A new folder for ray.",
 )
 @click.option("--prompt-field", help="Field of the prompt; found in the first row if not given.")
 @click.option("--response-field", help="Field of the response; likewise.")
@@ -88,10 +88,10 @@ def cli() -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "onnx", "torch"]),
+    type=click.Choice(["auto", "onnx", "torch", "ray"]),
     default="auto",
     show_default=True,
-    help="auto is torch on a GPU and ONNX elsewhere.",
+    help="auto is torch on a GPU and ONNX elsewhere; ray scores on the Ray cluster at hand.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option(
@@ -128,10 +128,19 @@ def score_command(
 ) -> None:
     """Score the rows of IN (JSONL, .gz, .zst, or - for standard input).
 
+    With --engine ray, IN is a file or folder (JSON lines or Parquet) on any file system that Ray
+    reads, such as s3://bucket/answers, and OUT a new folder; --threads are the CPU cores of each
+    worker, and --device cuda gives each a GPU.
+
     The same rows come out in the same order, with the score under one key and everything else
     as it was. The exit status is 0 when every row was scored, 1 when lines were rejected, 2 when
     the work could not be done.
     """
+    if engine == "ray":
+        from scorer.inference import ray
+
+        ctx.exit(ray.score_command(ctx.params))
+
     from rich.console import Console
 
     from scorer.api import Scorer

@@ -29,6 +29,11 @@ class RowError(ScorerError):
         place = path if line is None else f"{path}:{line}"
         super().__init__(f"{place}: {problem}" if field is None else f"{place}: {field}: {problem}")
 
+    @property
+    def reason(self) -> str:
+        """What is wrong, with the field but without file and line."""
+        return self.problem if self.field is None else f"{self.field}: {self.problem}"
+
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the keyword arguments when crossing a process border."""
         return _row_error, (self.problem, self.path, self.line, self.field)
