@@ -167,8 +167,8 @@ def test_comparison_is_paired(write: Callable[..., Path], score_with: Callable[.
 
 
 def test_scores_from_another_file(write: Callable[..., Path]) -> None:
-    rows, scores = read(write(PAIRS))
-    other = write([*PAIRS, (1, 1)][::1], "other.jsonl", model="other 2")
+    rows, _ = read(write(PAIRS))
+    other = write([*PAIRS, (1, 1)], "other.jsonl", model="other 2")
     assert [score.model for score in scores_from(other, rows)] == ["other 2"] * 12
     short = write(PAIRS[:7], "short.jsonl")
     with pytest.raises(DataError, match=r"short.jsonl: 5 of 12 labelled rows .* first is 'r7'"):
@@ -189,7 +189,7 @@ def test_unlabelled_and_broken_files(write: Callable[..., Path], tmp_path: Path)
     path.write_text(
         '{"prompt": "a", "response": "b", "labels": {"safety": 1}, "harmlessness": 1}\n'
     )
-    with pytest.raises(RowError, match="bad.jsonl:1: harmlessness: not a score"):
+    with pytest.raises(RowError, match=r"bad.jsonl:1: harmlessness: not a score"):
         read_labelled(path, DEFAULT_DIMENSIONS)
 
 
