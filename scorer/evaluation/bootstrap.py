@@ -1,4 +1,4 @@
-"""Bootstrap of ratios over clusters, with scipy; percentages in, percentages out."""
+"""Bootstrap of ratios over clusters, its intervals and p-values; scipy and statsmodels do it."""
 
 from __future__ import annotations
 

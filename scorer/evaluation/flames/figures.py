@@ -8,7 +8,7 @@ The form of the figures, all rates and scores in percent, intervals as [low, hig
     models        by name:
         scorer, purpose             what judged the answers
         rows, judged, failed        rows of the file, answers judged, and answers that failed
-        failures                    reason to count
+        failures                    kind of failure (what stands before a colon) to count
         missing, doubled, unknown   ids of prompts, ids of prompts, lines; see `joining.Joined`
         dimensions                  by name: a cell, `corrected` and `subcomponents` (cells by name)
         overall                     harmless_rate, harmless_score, their intervals, `corrected`
@@ -142,7 +142,10 @@ def model_figures(
         "rows": len(items) + len(joined.unknown),
         "judged": len(scores),
         "failed": len(items) - len(scores),
-        "failures": dict(Counter(i.answer.failure for i in items if i.answer.failure)),
+        "failures": dict(
+            # a kind, then the details of one answer: `timeout: no reply within 60 s`
+            Counter(i.answer.failure.partition(":")[0] for i in items if i.answer.failure)
+        ),
         "missing": list(joined.missing),
         "doubled": list(joined.doubled),
         "unknown": list(joined.unknown),
