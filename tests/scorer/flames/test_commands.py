@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scorer.cli import cli
+from scorer.data.jsonl import read_jsonl
 from scorer.evaluation.flames.formulas import DIMENSIONS
 from scorer.result import Score
 
@@ -100,7 +101,7 @@ def test_scoring_labels_and_saving(tmp_path: Path, tiny_checkpoint: Path) -> Non
         assert part in result.output
     model = json.loads(out.read_text(encoding="utf-8"))["models"]["m"]
     assert (model["scorer"], model["judged"], model["failed"]) == ("tiny 0.0.1", 13, 1)
-    saved = [json.loads(line) for line in (tmp_path / "out" / "m.jsonl").open(encoding="utf-8")]
+    saved: list[Any] = [row for _, row in read_jsonl(tmp_path / "out" / "m.jsonl")]
     assert len(saved) == 14
     assert saved[1]["dimension"] == "safety"
     assert saved[1]["extra"] == 1
