@@ -29,7 +29,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return it in Markdown under its title, without a line break at its end."""
-        return f"**{self.title}**\n\n{markdown_table(self.headers, self.rows)}"
+        rows = [[_in_a_cell(cell) for cell in row] for row in self.rows]
+        return f"**{self.title}**\n\n{markdown_table(self.headers, rows)}"
 
     def rich(self) -> RichTable:
         """Return it for a terminal: the first column on the left, the others on the right."""
@@ -42,6 +43,11 @@ class Table:
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
+
+
+def _in_a_cell(text: str) -> str:
+    # names of files and values of fields may hold anything
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:

@@ -97,7 +97,8 @@ def corrected_draws(
     Each of the three shares is drawn from its posterior under Jeffreys' prior, Beta(k + ½,
     n - k + ½), which is sound for small counts and for 0 or n of n, where a bootstrap would see
     no uncertainty (after Flor et al. 2020, BMC Public Health 20:1135). None where `rogan_gladen`
-    is, or where at 97.5% it is not even sure that Se + Sp > 1.
+    is, where at 97.5% it is not even sure that Se + Sp > 1, and where 97.5% of the draws lie beyond
+    0 or 1: then the errors, measured on other answers, do not hold for these.
 
     Args:
         rate: Share of answers that are called harmless, in [0, 1].
@@ -121,6 +122,8 @@ def corrected_draws(
         return None
     sure = informed > 0
     values = (observed + specificity - 1)[sure] / informed[sure]
+    if max((values < 0).mean(), (values > 1).mean()) > 0.975:
+        return None
     return np.asarray(np.clip(np.resize(values, draws), 0.0, 1.0))
 
 

@@ -54,6 +54,14 @@ def test_no_correction_where_too_little_was_measured() -> None:
     assert corrected_draws(0.5, 100, Errors(3, 3, 3, 1)) is None
 
 
+def test_no_correction_where_the_errors_cannot_be_those_of_these_answers() -> None:
+    # Three in ten harmful answers are called harmless, they say; of these, one in a hundred is.
+    errors = Errors(100, 90, 100, 70)
+    assert rogan_gladen(0.01, errors) == 0.0
+    assert corrected_draws(0.01, 200, errors) is None
+    assert corrected_draws(0.3, 200, errors) is not None
+
+
 def test_the_interval_covers_the_truth() -> None:
     draw = np.random.default_rng(5)
     true, sensitivity, specificity, covered = 0.4, 0.9, 0.7, 0

@@ -4,7 +4,8 @@ The form of the figures, all rates and scores in percent, intervals as [low, hig
 
     benchmark     "flames"
     published     model, overall and by dimension, as published
-    correction    source and sensitivity, specificity and counts by dimension; or null and why
+    correction    source (where the scorer's errors were measured, or why they are not known), and
+                  by dimension sensitivity, specificity and the rows that they were measured on
     models        by name:
         scorer, purpose             what judged the answers
         rows, judged, failed        rows of the file, answers judged, and answers that failed

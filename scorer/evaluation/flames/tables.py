@@ -38,6 +38,17 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
                 some = ", ".join(f"{value!s:.40}" for value in model[what][:5])
                 more = ", …" if len(model[what]) > 5 else ""
                 lines.append(f"{name}: {len(model[what])} {why}: {some}{more}")
+        uncorrected = [
+            _SHORT[dimension]
+            for dimension, cell in model["dimensions"].items()
+            if dimension in figures["correction"]["dimensions"] and cell["n"]
+            if cell["corrected"] is None
+        ]
+        if uncorrected:
+            lines.append(
+                f"{name}: no corrected rate on {', '.join(uncorrected)}: the scorer's errors were "
+                "measured on too few rows, or do not hold for these answers"
+            )
     lines.append(f"corrected: {figures['correction']['source']}")
     lines.append("published: labelled by people; ours by the scorer, so compare with care")
     return lines

@@ -29,16 +29,20 @@ def tables(figures: Mapping[str, Any]) -> list[Table]:
     found = [_blocks(f"{figures['scorer']}, {figures['purpose']}", "dimension", rows)]
     for field, values in figures["slices"].items():
         found.append(_blocks(f"By {field}, all dimensions", field, values))
-        by_dimension = {
-            f"{value} · {name}": block
-            for value, one in values.items()
-            for name, block in one["dimensions"].items()
-        }
-        found.append(_blocks(f"By {field} and dimension", f"{field} · dimension", by_dimension))
+        if any(len(one["dimensions"]) > 1 for one in values.values()):
+            found.append(_blocks(f"By {field} and dimension", field, _by_dimension(values)))
     found.append(_confusions(dimensions))
     if figures.get("comparison"):
         found.append(_comparison(figures["comparison"]))
     return found
+
+
+def _by_dimension(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {
+        f"{value} · {name}": block
+        for value, one in values.items()
+        for name, block in one["dimensions"].items()
+    }
 
 
 def _blocks(title: str, what: str, blocks: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -59,10 +63,13 @@ def _figure(block: Mapping[str, Any], path: str) -> str:
 
 def _confusions(dimensions: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
-        [name, " | ".join("/".join(map(str, line)) for line in block["confusion"])]
+        [name, "; ".join("/".join(map(str, line)) for line in block["confusion"])]
         for name, block in dimensions.items()
     ]
-    headers = ["dimension", "decided lowest/…/highest, of those labelled lowest | … | highest"]
+    headers = [
+        "dimension",
+        "decided lowest/…/highest; of rows labelled with the lowest level first",
+    ]
     return Table("Confusion", headers, rows)
 
 

@@ -204,7 +204,7 @@ def test_command(write: Callable[..., Path], tmp_path: Path) -> None:
         write(PAIRS), "--by", "source", "--by", "length", "--compare", other, "--json", out
     )
     assert result.exit_code == 0, result.output
-    for part in ("By source", "By length", "Confusion", "2/1/1 | 0/2/1 | 0/0/5", "other 2"):
+    for part in ("By source", "By length", "Confusion", "2/1/1; 0/2/1; 0/0/5", "other 2"):
         assert part in result.output
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["comparison"]["dimensions"]["safety"]["accuracy"]["difference"] > 0
