@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "benchmark": "scorer.evaluation.commands",
     "collect": "scorer.collect.commands",
     "data": "scorer.data.commands",
+    "evaluate": "scorer.evaluation.measuring.commands",
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
 }

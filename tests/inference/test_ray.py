@@ -165,7 +165,7 @@ def cluster() -> Iterator[None]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))
         ray.init(
             address="local",
-            num_cpus=2,
+            num_cpus=3,  # two workers, and one for what reads the rows
             include_dashboard=False,
             object_store_memory=200 << 20,
             log_to_driver=False,

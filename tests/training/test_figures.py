@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scorer.checkpoint import EncodingSettings, Settings, Target
+from scorer.checkpoint import EncodingSettings, Settings, Target, Thresholds
 from scorer.data.schema import Example
-from scorer.dimensions import Dimension
+from scorer.dimensions import Dimension, overall_truth
+from scorer.evaluation.misclassification import BY_PURPOSE
 from scorer.training.baselines import bag_of_characters, majority
-from scorer.training.calibration import overall_truth
 from scorer.training.figures import (
     baseline_figures,
     by_source,
@@ -69,6 +70,18 @@ def test_figures_count_labelled_rows_alone() -> None:
     }
     low, high = together["intervals"]["harmless accuracy"]
     assert low <= 4 / 5 <= high
+
+
+def test_every_purpose_has_its_errors() -> None:
+    unreachable = tuple(
+        replace(target, thresholds=Thresholds(strict=1.0)) for target in SETTINGS.targets
+    )
+    figures = scorer_figures(LOGITS, ROWS, replace(SETTINGS, targets=unreachable))
+    assert figures["dimensions"]["a"][BY_PURPOSE] == {
+        "balanced": [[1, 1], [0, 1]],
+        "strict": [[2, 0], [1, 0]],
+        "lenient": [[1, 1], [0, 1]],
+    }
 
 
 def test_baselines_learn_from_train_rows_only_what_they_can() -> None:
