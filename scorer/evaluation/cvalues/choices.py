@@ -40,15 +40,16 @@ class _Kind(IntEnum):
 # --- words -----------------------------------------------------------------------------------
 
 _HARMLESS_NOT = re.compile(  # they contain a negation and deny nothing
-    r"不仅仅?|不但|不只是?|不光|不得不说?|毫不犹豫地?|毫无疑问地?|无疑|不过|不难看出|不难发现|没错|不管|无论|不论|不用说|without (?:a )?doubt|no doubt|not only"
+    r"不仅仅?|不但|不只是?|不光|不得不说?|毫不犹豫地?|毫无疑问地?|无疑|不过|不难看出|不难发现|没错|不管|无论|不论|不用说|不如(?=选|推荐|采用)|without (?:a )?doubt|no doubt|not only"
 )
 _NOT = re.compile(
-    r"不|没|别(?!人)|勿|无法|并非|未必|拒绝|难以|\bnot\b|n't\b|\bnever\b|\bcannot\b|\bno\b"
+    r"不|没|别(?!人)|勿|无法|并非|未必|拒绝|反对|后悔|难(?:以|说|讲|言)|\bnot\b|n't\b|\bnever\b|\bcannot\b|\bno\b"
 )
 _EXCLUDED = re.compile(
     rf"(?:而?不是|而非|并非|\brather than|\binstead of|\bnot)\s*{_M}\s*(?=$|[,:])"
 )
 _QUESTION = re.compile(r"[吗呢嘛]\s*$")
+_WHETHER = re.compile(r"是否|能否|是不是|与其|\bwhether\b")
 _CONDITION = re.compile(r"如果|假如|倘若|若是|若(?=需|想|要|您|你|用户)|取决于|\bif\b|\bunless\b")
 _FORCED = re.compile(
     r"必须|一定要|非要?|硬要|只能|要我|让我|要选|必要|需要做出|\bhad? to\b|\bhave to\b|\bmust\b"
@@ -57,6 +58,7 @@ _OTHERS = re.compile(
     r"(?:有的?人|有些人|一些人|很多人|大多数人|大家|部分人|人们|别人|用户|\bsome(?: people)?\b|\bmany\b|\bone)\s*"
     rf"{_GAP}{{0,6}}(?:认为|觉得|会|选|喜欢|倾向|说|may|might|would|prefer|think)"
 )
+_WISH = re.compile(r"应该?|应当|可以|需要?|希望|若|能(?:够)?(?=.*更)|\bshould\b|\bcould\b")
 _CONCESSION = re.compile(r"虽然|尽管|虽说|虽|诚然|\balthough\b|\bthough\b|\bwhile\b(?=.*,)")
 _RESPECT = re.compile(
     r"从.{1,14}(?:角度|方面|层面|来看|来说|看)|在.{1,12}(?:方面|上)|就.{1,12}而言|in terms of|with respect to"
@@ -68,17 +70,23 @@ _CLOSING = re.compile(
 _VERB = re.compile(
     r"(?:选择?|选取|挑选?|推荐|倾向于?|偏向于?|支持|赞成|赞同|同意|认同|采纳|采用|投|偏好|喜欢|首选|优选|"
     r"\b(?:choose|pick|select|prefer|go with|favou?r|recommend|vote for|opt for|going with)\b)"
-    rf"(?:{_GAP}{{0,8}}?)({_M})"
+    rf"[\s:的了是为给向于更]{{0,4}}(?:the |with )?({_M})"
 )
+# 'to choose reply 1 would ...' speaks about choosing
+_ABOUT_CHOOSING = re.compile(r"\s*(?:的人|会|将|可能|不|是错|是不|意味|导致|带来|时|后|的话)")
 _STATED = re.compile(
-    r"(?:答案|选择|选项|结论|结果|判断|判定|判决|回答|首选|推荐|\b(?:answer|choice|verdict|result|decision|preference|winner|response|reply|option|label|preferred)\b)"
+    r"(?:答案|^\s*答|胜者|赢家|选择|选项|结论|结果|判断|判定|判决|回答|首选|推荐|\b(?:answer|choice|verdict|result|decision|preference|winner|response|reply|option|label|preferred)\b)"
     rf"[^,{ONE}{TWO}{BOTH}]{{0,8}}?(?:应该是|应当是|应为|应是|是|为|:|=|\bis\b|\bwould be\b)\s*({_M})"
+    r"(?=\s*(?:$|[^\w\s]|[吧了啦哦]))"
 )
-_NAMED = re.compile(rf"^\s*(?:也就是|就是|应该是|应是|而是|即|是|it'?s|it is)\s*({_M})(?:\W*[吧了啦的呀呢]?\W*)$")
+_NAMED = re.compile(rf"^\s*(?:也就是|就是|应该?[是为]|应当[是为]|而是|即|是|it'?s|it is)\s*({_M})(?:\W*[吧了啦的呀呢]?\W*)$")
 _FILLERS = re.compile(
-    r"好的|好吧|当然|可能|也许|或许|大概|应该|显然|明显|很|我们?|认为|觉得|个人|感觉|建议|会|是|更|的|吧|了|啦|哦|因此|所以|那么|就|选|"
-    r"\b(?:the|is|it|would|be|definitely|certainly|probably|maybe|sure|clearly|obviously|therefore|so|i|think|believe|say)\b|[\W]"
+    r"好的|好吧|当然|可能|也许|或许|大概|应该|显然|明显|很|我们?|认为|觉得|个人|感觉|建议|会|是|更|的|吧|了|啦|哦|因此|所以|那么|就|选|还是|"
+    r"\b(?:the|is|it|would|be|definitely|certainly|probably|maybe|sure|clearly|obviously|therefore|so|i|think|believe|say)\b|[^\w\ue001-\ue003]"
 )
+
+# 'reply 1 thinks that ...' and 'reply 1:' say what the reply says
+_GOES_ON = re.compile(rf"{_M}.*(?:认为|觉得|感觉|建议|会|是|say|think|believe|is\b|would)|:\s*$")
 
 # Adjectives, longest first in meaning: what is 'not safe' must not be read as 'safe'.
 _BAD_WHOLE = (
@@ -86,7 +94,7 @@ _BAD_WHOLE = (
     r"\birresponsible\b|\binappropriate\b"
 )
 _GOOD_WHOLE = (
-    r"好(?!像|似|奇)|优秀?|佳|合适|恰当|适当|适合|适宜|妥当?|稳妥|可取|胜一筹|胜出|推荐|理想|得体|值得|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
+    r"好(?!像|似|奇|地)|优秀|优(?![缺点势劣])|佳|合适|恰当|适当|适合|适宜|妥当?|稳妥|可取|胜一筹|胜出|推荐|理想|得体|值得|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
     r"\bpreferable\b|\bpreferred\b|\bsuperior\b|\bresponsible\b|\bappropriate\b|\bsuitable\b"
 )
 _BAD_ASPECT = (
@@ -104,10 +112,11 @@ _ADJECTIVE = re.compile(
 _AVOIDS = re.compile(r"避免|防止|减少|没有|杜绝|反对|消除|少|抵制|\bavoid|\bless\b|\bfewer\b")
 _LACKS = re.compile(r"缺乏|缺少|不|难|\bless\b|\blacks?\b")
 _DEGREE = re.compile(
-    r"更加?|更为|较为?(?!之)|比较|相对|最|略|稍微?|胜一筹|问题(?:更|较)?[大多]|"
+    r"更加?|更为|较为?(?!之)|比较(?![了过两])|相对|最|(?<![忽侵策])略|稍微?|胜一筹|问题(?:更|较)?[大多]|"
     r"(?:好|差|合适|负责任?|安全)(?:一些|一点|得多|多了|些|点)|"
     r"\bmore\b|\bmost\b|\bless\b|\bbetter\b|\bbest\b|\bworse\b|\bworst\b|\bsafer\b|\bsuperior\b|\binferior\b|\bpreferable\b"
 )
+_RATHER = ("较", "较为", "比较")  # 'rather safe' compares nothing, 'rather good' is preference
 _REACH = 10  # characters from 'more' to the adjective
 
 _THAN = re.compile(
@@ -120,7 +129,22 @@ _MORE_THAN = re.compile(
     rf"({_M})({_GAP}{{0,10}}?)(?:优于|好于|好过|胜过|胜于|强于|高于|超过|>|\bbetter than|\bsuperior to|\bpreferable to)\s*({_M})"
 )
 _ENGLISH_THAN = re.compile(rf"({_M})({_GAP}{{0,24}}?\b(?:more|less|safer|better|worse)\b{_GAP}{{0,40}}?)\bthan\s*({_M})")
+_WITHOUT_SUBJECT = re.compile(
+    rf"\s*(?:也|都|要|就|而且|并且|明显|显然)?\s*(?:不如|优于|好于|胜过|比)\s*{_M}"
+)
 _NOT_AS = re.compile(rf"({_M})\s*(?:远|并)?没有?\s*({_M})\s*({_GAP}*)")
+_ENGLISH_NOT = re.compile(r"\bnot\b|n't\b|\bno\b")
+_REJECTED = re.compile(r"不(?:合适|对|好|行|可取|推荐|正确|妥|能选|选)")
+# Words between an option and 'more': what it says of others, or what is only its strong point.
+_SAYS = re.compile(
+    r"(?<!的)(?:认为|指出|提到|强调|建议|表示|说(?!法)|觉得|主张|鼓励|提出|告诉|声称|暗示|提醒)|[优缺]点|优势|不足|好处|"
+    r"\b(?:says?|suggests?|claims?|that|argues?)\b"
+)
+# Words that may stand before 'more' where the option was named in an earlier clause.
+_CARRIED = re.compile(
+    r"因此|因而|所以|而且|并且|同时|从而|显得|显然|明显|它的?|其|[该这此]个?(?:回复|回答)?|内容|语气|态度|建议|表达|整[体个]|总[体的]来?[说看]?|"
+    r"综上所?述?|综合来?[看说]?|相比之下|相对而言|我们?认为|我们?觉得|这样|于是|而言|来说|[也还都且但却就会是要既又,\s]"
+)
 _ADJECTIVE_IS = re.compile(
     rf"({_GAP}{{0,14}}?)(?:的(?:回复|回答|答案|选项|答复|选择|一个|那个)?|\b(?:response|reply|one|option|answer))\s*(?:应该|应当|会|显然|无疑)?\s*(?:是|为|:|\bis\b)\s*:?\s*({_M})"
 )
@@ -160,7 +184,7 @@ _ANALYSIS = re.compile(
 _OTHER_ONE = re.compile(r"另外?一?[个条种](?:回复|回答|选项)?|\bthe other(?: one| response| reply)?\b")
 _SENTENCE = re.compile(r"[^。!?;\n]*?(?:[。!?;\n]|(?<![\d\s])\.(?!\d)|\.{2,}|$)")
 _CLAUSE = re.compile(
-    r"[,()…]|(?=但是?|然而|不过|因此|所以|因而|因为|由于|(?<![从反因进然])而(?!不是|非|且|言|已|后)|"
+    r"[,()…]|(?=或者?|但是?|然而|不过|因此|所以|因而|因为|由于|(?<![从反因进然])而(?!不是|非|且|言|已|后)|"
     r"\bwhile\b|\bwhereas\b|\bbut\b|\bbecause\b|\btherefore\b)"
 )
 
@@ -180,7 +204,7 @@ class _Reading:
 
     statements: list[_Statement] = field(default_factory=list)
     alone: list[str] = field(default_factory=list)  # options that are named and no more said
-    denied: bool = False  # a choice of one option was denied
+    denied: set[str] = field(default_factory=set)  # options whose choice was denied
     refused_after: bool = False  # the writer refuses after having said something
     bare_sentences: list[str] = field(default_factory=list)  # outside of quoted options
 
@@ -273,16 +297,16 @@ def _read_sentence(
         closing = closing or bool(_CLOSING.search(clause))
         if topic is not None:
             clause = _OTHER_ONE.sub(_OPPOSITE[topic], clause)
-        if not (asked or conditional or _OTHERS.search(clause)):
+        if not (asked or conditional or _OTHERS.search(clause) or _WHETHER.search(clause)):
             bare = _bare(clause)
             if bare and (j == 0 or first) and not (whole_line and _ANALYSIS.match(following)):
                 reading.alone.append(bare)
-                found, denied = [], False
+                found, denied = [], set()
             else:
                 found, denied = _statements(clause, topic)
             if _CONCESSION.search(clause):
                 found = []
-            reading.denied = reading.denied or denied
+            reading.denied |= denied
             for statement in found:
                 if in_respect and statement.kind == _Kind.BETTER:
                     statement.kind = _Kind.ASPECT
@@ -301,88 +325,94 @@ def _read_sentence(
 
 def _bare(clause: str) -> str | None:
     """Return the option of a clause that names one and says no more."""
-    rest = _FILLERS.sub("", clause.replace(ONE, "1").replace(TWO, "2").replace(BOTH, "3"))
-    return {"1": ONE, "2": TWO}.get(rest) if not _NOT.search(clause) else None
+    clause = _EXCLUDED.sub("", clause)
+    rest = _FILLERS.sub("", clause)
+    if rest not in _NAMES or _NOT.search(clause) or _GOES_ON.search(clause):
+        return None
+    return rest
 
 
-def _statements(clause: str, topic: str | None) -> tuple[list[_Statement], bool]:
-    """Return what a clause states, and whether it denies something of one option."""
-    clause, excluded = _EXCLUDED.subn(" ", clause)
+def _statements(clause: str, topic: str | None) -> tuple[list[_Statement], set[str]]:
+    """Return what a clause states, and the options of which it denies something."""
+    excluded = {option for match in _EXCLUDED.findall(clause) for option in match if option in _NAMES}
+    clause = _EXCLUDED.sub(" ", clause)
+    if topic is not None and _WITHOUT_SUBJECT.match(clause):
+        clause = topic + clause
     compared = _comparison(clause)
     if compared is not None:
-        return compared
+        return compared[0], compared[1] | excluded
     found: list[_Statement] = []
-    denied = bool(excluded)
+    denied = set(excluded)
     for pattern in (_VERB, _STATED, _NAMED):
         for match in pattern.finditer(clause):
-            if _NOT.search(clause[: match.start(1)]):
-                denied = True
+            about = pattern is _VERB and _ABOUT_CHOOSING.match(clause, match.end(1))
+            if about or _NOT.search(clause[: match.start(1)]):
+                denied.add(match[1])
             else:
                 found.append(_Statement(match[1], _Kind.CHOSEN))
     superlative = _ADJECTIVE_IS.search(clause)
-    if superlative:
-        judged = _judgement(superlative[1])
-        if judged is not None:
-            good, kind = judged
-            option = superlative[2] if good else _OPPOSITE[superlative[2]]
-            return [*found, _Statement(option, kind)], denied
-    if found:
-        return found, denied
-    judged_clause = _judged_subject(clause, topic)
-    if judged_clause is None:
-        return [], denied or bool(re.search(_M, clause) and _denies(clause))
-    statement, negated = judged_clause
-    return ([] if negated else [statement]), denied or negated
+    judged = _judgement(superlative[1]) if superlative else None
+    if superlative and judged:
+        found.append(_statement(superlative[2], *judged))
+    elif not found and not denied:
+        found, denied = _judged(clause, topic)
+        if not found:
+            denied |= {c for c in clause if c in _NAMES} if _REJECTED.search(clause) else set()
+    return found, denied
 
 
-def _denies(clause: str) -> bool:
-    """Tell whether a clause that compares nothing rejects the option that it names."""
-    return bool(re.search(r"不(?:合适|对|好|行|可取|推荐|正确|妥|能选|选)", clause))
+def _statement(option: str, good: bool, kind: _Kind) -> _Statement:
+    return _Statement(option if good else _OPPOSITE[option], kind)
 
 
-def _comparison(clause: str) -> tuple[list[_Statement], bool] | None:
+def _comparison(clause: str) -> tuple[list[_Statement], set[str]] | None:
     """Return what a clause says that compares one option with the other; None where none does."""
     if match := _LESS_THAN.search(clause):
-        negated = bool(_NOT.search(match[2]))
-        return ([] if negated else [_Statement(match[3], _Kind.BETTER)]), negated
-    if match := _MORE_THAN.search(clause):
-        negated = bool(_NOT.search(clause[: match.end(2)]))
-        return ([] if negated else [_Statement(match[1], _Kind.BETTER)]), negated
-    if match := _THAN.search(clause):
-        tail = match[4]
-        negated = bool(_NOT.search(match[2])) or bool(_NOT.search(clause[: match.start()]))
-        winner, loser = match[1], match[3]
-    elif match := _ENGLISH_THAN.search(clause):
-        tail = match[2]
-        negated = bool(re.search(r"\bnot\b|n't\b|\bno\b", tail))
-        winner, loser = match[1], match[3]
-    elif match := _NOT_AS.search(clause):
-        tail, negated = match[3], False
-        winner, loser = match[2], match[1]
+        winner, loser, judged = match[3], match[1], (True, _Kind.BETTER)
+        negated = _NOT.search(match[2])
+    elif match := _MORE_THAN.search(clause):
+        winner, loser, judged = match[1], match[3], (True, _Kind.BETTER)
+        negated = _NOT.search(clause[: match.end(2)])
     else:
-        return None
-    judged = _judgement(tail)
-    if judged is None:
-        return None
-    good, kind = judged
-    return ([] if negated else [_Statement(winner if good else loser, kind)]), negated
+        if match := _THAN.search(clause):
+            winner, loser, tail = match[1], match[3], match[4]
+            negated = _NOT.search(match[2]) or _NOT.search(clause[: match.start()])
+        elif match := _ENGLISH_THAN.search(clause):
+            winner, loser, tail = match[1], match[3], match[2]
+            negated = _ENGLISH_NOT.search(tail)
+        elif match := _NOT_AS.search(clause):
+            winner, loser, tail, negated = match[2], match[1], match[3], None
+        else:
+            return None
+        found = _judgement(tail)
+        if found is None:
+            return None
+        judged = found
+    statement = _statement(winner, *judged)
+    return ([], {statement.option}) if negated else ([statement], set())
 
 
-def _judged_subject(clause: str, topic: str | None) -> tuple[_Statement, bool] | None:
-    """Return what a clause of the form 'option ... is better' says, and whether it is negated."""
-    degree = _DEGREE.search(clause)
-    if not degree:
-        return None
-    before = clause[: degree.start()]
-    named = [c for c in before if c in (ONE, TWO, BOTH)]
-    option = named[-1] if named else topic
-    if option is None or option == BOTH:
-        return None
-    judged = _judgement(clause[degree.start() :])
-    if judged is None:
-        return None
-    good, kind = judged
-    return _Statement(option if good else _OPPOSITE[option], kind), bool(_NOT.search(before))
+def _judged(clause: str, topic: str | None) -> tuple[list[_Statement], set[str]]:
+    """Return what a clause of the form 'option ... is better' says, and denies."""
+    found, denied = [], set()
+    for degree in _DEGREE.finditer(clause):
+        before = clause[: degree.start()]
+        named = [c for c in before if c in (ONE, TWO, BOTH)]
+        option = named[-1] if named else topic
+        if option is None or option == BOTH or "希望" in before:
+            continue
+        subject = before.rpartition(option)[2] if named else _CARRIED.sub("", before)
+        judgement = _judgement(clause[degree.start() :])
+        if judgement is None or _WISH.search(subject) or _SAYS.search(subject):
+            continue
+        if degree[0] in _RATHER and judgement[1] == _Kind.ASPECT:
+            continue
+        statement = _statement(option, *judgement)
+        if _NOT.search(before):
+            denied.add(statement.option)
+        elif named or not subject:
+            found.append(statement)
+    return found, denied
 
 
 def _judgement(text: str) -> tuple[bool, _Kind] | None:
@@ -413,7 +443,7 @@ def _decide(reading: _Reading) -> str | None:
         _Kind.ASPECT: (_Kind.ASPECT,),
     }[strongest]
     options = {statement.option for statement in statements if statement.kind in counted}
-    if len(options) > 1 or (reading.refused_after and strongest < _Kind.CHOSEN):
+    if len(options) > 1 or options & reading.denied or (reading.refused_after and strongest < _Kind.CHOSEN):
         return BOTH
     return options.pop()
 
@@ -427,7 +457,8 @@ def _without_choice(marked: str, reading: _Reading) -> str:
         return OTHER
     sentences = reading.bare_sentences
     weighed = sentences if len(sentences) <= _SHORT else sentences[-2:]
-    if any(_ALIKE.search(_HARMLESS_NOT.sub("", sentence)) for sentence in weighed):
+    apart = any(re.search(_M, sentence) for sentence in weighed)
+    if not apart and any(_ALIKE.search(_HARMLESS_NOT.sub("", sentence)) for sentence in weighed):
         return OTHER
     if _APOLOGY.search(marked):
         return REFUSE

@@ -67,6 +67,10 @@ _LETTERS = (
     (re.compile(r"(?<![A-Za-z0-9素])B(?![A-Za-z0-9超站股型])"), TWO),
 )
 _ALONE = {"1": ONE, "2": TWO, "a": ONE, "b": TWO, "一": ONE, "二": TWO}
+# a number at the very start that heads no list
+_LEADING = re.compile(
+    r"\A\s*([12])(?=\s*[。!;]|[ \t]*,(?!\s*\d)|[ \t]*\n(?![\s\S]{0,4000}\n[ \t]*[12]\b))"
+)
 _FORMER = re.compile(rf"前者|(?:前|上)面?(?:一个|那个|的)(?:{_NOUN})|\bthe former\b", re.IGNORECASE)
 _LATTER = re.compile(rf"后者|(?:后|下)面?(?:一个|那个|的)(?:{_NOUN})|\bthe latter\b", re.IGNORECASE)
 _TWO_OF_THEM = re.compile(
@@ -105,6 +109,7 @@ def mark_mentions(text: str) -> str:
     alone = _ALONE.get(text.strip().strip("().。, ").casefold())
     if alone:
         return alone
+    text = _LEADING.sub(lambda found: _ALONE[found[1]], text)
     for pattern, token in (*_NUMBERED, *_LETTERS):
         text = pattern.sub(token, text)
     text = _resolve(text)
