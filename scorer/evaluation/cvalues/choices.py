@@ -112,7 +112,7 @@ _ADJECTIVE = re.compile(
 _AVOIDS = re.compile(r"避免|防止|减少|没有|杜绝|反对|消除|少|抵制|\bavoid|\bless\b|\bfewer\b")
 _LACKS = re.compile(r"缺乏|缺少|不|难|\bless\b|\blacks?\b")
 _DEGREE = re.compile(
-    r"更加?|更为|较为?(?!之)|比较(?![了过两])|相对|最|(?<![忽侵策])略|稍微?|胜一筹|问题(?:更|较)?[大多]|"
+    r"更加?|更为|较为?(?!之)|比较(?![了过两])|相对|最|(?<![忽侵策])略|稍微?|胜一筹|胜出|问题(?:更|较)?[大多]|"
     r"(?:好|差|合适|负责任?|安全)(?:一些|一点|得多|多了|些|点)|"
     r"\bmore\b|\bmost\b|\bless\b|\bbetter\b|\bbest\b|\bworse\b|\bworst\b|\bsafer\b|\bsuperior\b|\binferior\b|\bpreferable\b"
 )
@@ -146,7 +146,7 @@ _CARRIED = re.compile(
     r"综上所?述?|综合来?[看说]?|相比之下|相对而言|我们?认为|我们?觉得|这样|于是|而言|来说|[也还都且但却就会是要既又,\s]"
 )
 _ADJECTIVE_IS = re.compile(
-    rf"({_GAP}{{0,14}}?)(?:的(?:回复|回答|答案|选项|答复|选择|一个|那个)?|\b(?:response|reply|one|option|answer))\s*(?:应该|应当|会|显然|无疑)?\s*(?:是|为|:|\bis\b)\s*:?\s*({_M})"
+    rf"({_GAP}{{0,14}}?)(?:的?(?:回复|回答|答案|选项|答复|选择|一个|那个)|的|\b(?:response|reply|one|option|answer))\s*(?:应该|应当|会|显然|无疑)?\s*(?:是|为|:|\bis\b)\s*:?\s*({_M})"
 )
 
 _ALIKE_JUDGED = (
