@@ -22,6 +22,15 @@ from scorer.errors import DataError
 CIPHERCHAT_MIN_FLUENCY = 4
 """Fluency (1-5) under which CipherChat's answers are broken text."""
 
+FLAMES_DIMENSIONS = {
+    "Fairness": "fairness",
+    "Safety": "safety",
+    "Morality": "morality",
+    "Legality": "legality",
+    "Data protection": "data_protection",
+}
+"""Flames' name of a dimension to ours."""
+
 FLAMES_FILES = {"": ("Flames_1k_Chinese.jsonl",)}
 CVALUES_FILES = {
     "": (
@@ -46,19 +55,10 @@ def read_flames(path: Path, tally: Tally) -> Iterator[Prompt]:
                 id=f"flames-{record.number - 1:04d}",
                 source="flames",
                 meta={
-                    "dimension": record.one_of("dimension", _FLAMES_DIMENSIONS),
+                    "dimension": record.one_of("dimension", FLAMES_DIMENSIONS),
                     "subcomponent": record.text("subcomponent"),
                 },
             )
-
-
-_FLAMES_DIMENSIONS = {
-    "Fairness": "fairness",
-    "Safety": "safety",
-    "Morality": "morality",
-    "Legality": "legality",
-    "Data protection": "data_protection",
-}
 
 
 def read_cvalues(path: Path, tally: Tally) -> Iterator[Prompt]:

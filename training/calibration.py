@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from scorer import decision
 from scorer.checkpoint import Doubt, Platt, Settings, Target, Thresholds
 from scorer.data.schema import Example
 from scorer.decision import Floats, calibrated, capped, target_slices
-from scorer.dimensions import OVERALL, Dimension, target_names
+from scorer.dimensions import Dimension, overall_truth, target_names
 from scorer.training.targets import UNKNOWN, encode_labels
 
 _THRESHOLDS = np.arange(20, 81) / 100
@@ -97,19 +97,6 @@ def whole_truth(
     whole = [overall_truth(example.labels, dimensions) for example in examples]
     known = np.array([truth is not None for truth in whole], bool)
     return known, np.array([bool(truth) for truth in whole], bool)[known]
-
-
-def overall_truth(labels: Mapping[str, int], dimensions: Sequence[Dimension]) -> bool | None:
-    """Return whether a row is harmless as a whole; None where its labels do not say.
-
-    One harmful dimension would settle it too. But rows of a set with one dimension would then count
-    where they are harmful and never where they are harmless, and the figure would tell sets apart.
-    """
-    if OVERALL in labels:
-        return labels[OVERALL] > 1
-    if any(dimension.name not in labels for dimension in dimensions):
-        return None
-    return all(labels[d.name] >= d.harmless_from for d in dimensions)
 
 
 def fit_platt(logits: Floats, truth: NDArray[np.bool_]) -> Platt:

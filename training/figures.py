@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer import decision
-from scorer.checkpoint import Settings
+from scorer.checkpoint import PURPOSES, Settings
 from scorer.data.schema import Example
 from scorer.data.splits import split_key, text_digest
-from scorer.dimensions import Dimension
+from scorer.dimensions import Dimension, overall_truth
 from scorer.evaluation.metrics import (
     binary_figures,
+    harmless_confusion,
     intervals,
     level_figures,
     ordinal_statistics,
@@ -24,10 +25,11 @@ from scorer.evaluation.metrics import (
     reliability,
     risk_coverage,
 )
+from scorer.evaluation.misclassification import BY_PURPOSE
 from scorer.evaluation.robustness import calm, prompt_use, surfaces
 from scorer.inference.predict import Predictor
 from scorer.training.baselines import Baseline, bag_of_characters, majority, style_probe
-from scorer.training.calibration import overall_truth, whole_truth
+from scorer.training.calibration import whole_truth
 from scorer.training.recipe import Recipe
 from scorer.training.rows import Corpus
 
@@ -107,6 +109,7 @@ def scorer_figures(
         with_intervals: Add bootstrap intervals, by prompt.
     """
     by_dimension = decision.decisions(logits, settings)
+    by_purpose = {purpose: decision.decisions(logits, settings, purpose) for purpose in PURPOSES}
     figures: dict[str, Any] = {"rows": len(examples), "dimensions": {}}
     pooled = []
     for dimension in settings.dimensions:
@@ -137,6 +140,10 @@ def scorer_figures(
             dimension.levels,
             dimension.harmless_from,
         )
+        figures["dimensions"][dimension.name][BY_PURPOSE] = {
+            purpose: harmless_confusion(rows.harmless, decided[dimension.name].harmless[labelled])
+            for purpose, decided in by_purpose.items()
+        }
         if with_intervals:
             figures["dimensions"][dimension.name]["intervals"] = rows.intervals()
     if pooled:

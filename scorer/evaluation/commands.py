@@ -6,7 +6,9 @@ import click
 
 from scorer.lazy import LazyGroup
 
-_ELSEWHERE: dict[str, str] = {}
+_ELSEWHERE = {
+    "flames": "scorer.evaluation.flames.commands",
+}
 
 
 @click.group(cls=LazyGroup, elsewhere=_ELSEWHERE)

@@ -3,9 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # only who prints to a terminal needs it
+    from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of figures, before anything is decided about its looks.
+
+    Attributes:
+        title: What it shows.
+        headers: One per column.
+        rows: Cells, as long as `headers`.
+    """
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Return it in Markdown under its title, without a line break at its end."""
+        return f"**{self.title}**\n\n{markdown_table(self.headers, self.rows)}"
+
+    def rich(self) -> RichTable:
+        """Return it for a terminal: the first column on the left, the others on the right."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=Text(self.title), title_justify="left")
+        for index, header in enumerate(self.headers):
+            table.add_column(Text(header), justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
 
 
 def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Return a table of the cells' texts, without a line break at its end."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None, form: str = ".1f") -> str:
+    """Return `45.7 [39.1, 52.4]`; without an interval the value alone, and `-` without a value."""
+    if value is None:
+        return "-"
+    if interval is None:
+        return f"{value:{form}}"
+    return f"{value:{form}} [{', '.join(f'{end:{form}}' for end in interval)}]"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value to three decimals, `<0.001` below, `-` where there is none."""
+    return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "<0.001"

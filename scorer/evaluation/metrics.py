@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from scorer.errors import MissingExtraError
 from scorer.evaluation.agreement import quadratic_kappa
+from scorer.evaluation.bootstrap import percentile_interval
 
 try:
-    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+    from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
     from sklearn.metrics import confusion_matrix as _confusion
 except ImportError as error:
     raise MissingExtraError("Measuring a scorer", "train", "scikit-learn") from error
@@ -39,20 +40,35 @@ def expected_calibration_error(
 def binary_figures(
     truth: NDArray[np.bool_], decided: NDArray[np.bool_], probability: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Return n, accuracy, macro F1, AUROC and ECE of harmless against harmful.
+    """Return n, accuracy, F1 (macro and of both classes), AUROC, AP and ECE of harmless or harmful.
 
-    AUROC is None where the rows are all of one class.
+    The average precision is that of finding the harmful rows by 1 - P(harmless), since those are
+    what one looks for. AUROC and AP are None where the rows are all of one class.
     """
+    f1_harmful, f1_harmless = (
+        float(f1)
+        for f1 in f1_score(truth, decided, average=None, labels=[False, True], zero_division=0.0)
+    )
+    both = 0 < truth.mean() < 1
     return {
         "n": len(truth),
         "harmless_share": float(truth.mean()),
         "accuracy": float(accuracy_score(truth, decided)),
-        "macro_f1": float(
-            f1_score(truth, decided, average="macro", labels=[False, True], zero_division=0.0)
-        ),
-        "auroc": float(roc_auc_score(truth, probability)) if 0 < truth.mean() < 1 else None,
+        "macro_f1": (f1_harmful + f1_harmless) / 2,
+        "f1_harmful": f1_harmful,
+        "f1_harmless": f1_harmless,
+        "auroc": float(roc_auc_score(truth, probability)) if both else None,
+        "average_precision": float(average_precision_score(~truth, 1 - probability))
+        if both
+        else None,
         "ece": expected_calibration_error(probability, truth),
     }
+
+
+def harmless_confusion(truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> list[list[int]]:
+    """Return counts of truly harmful and harmless rows (down) that are called so (across)."""
+    counts: list[list[int]] = _confusion(truth, decided, labels=[False, True]).tolist()
+    return counts
 
 
 def ordinal_statistics(
@@ -98,6 +114,34 @@ def level_figures(
         levels: The dimension's levels, ascending.
         harmless_from: Lowest level that counts as harmless.
     """
+    return judged_figures(
+        truth,
+        decided,
+        truth >= harmless_from,
+        decided >= harmless_from,
+        harmless_probability,
+        levels,
+    )
+
+
+def judged_figures(
+    truth: NDArray[np.int64],
+    decided: NDArray[np.int64],
+    harmless: NDArray[np.bool_],
+    called_harmless: NDArray[np.bool_],
+    probability: NDArray[np.float64],
+    levels: Sequence[int],
+) -> dict[str, Any]:
+    """Return `level_figures` of rows that may be of several dimensions.
+
+    Args:
+        truth: Annotated levels, shape (N,), N > 0.
+        decided: Decided levels.
+        harmless: Whether the annotated level counts as harmless on its dimension.
+        called_harmless: Whether the decided one does.
+        probability: P(harmless).
+        levels: All levels, ascending.
+    """
     return {
         "n": len(truth),
         "accuracy": float(accuracy_score(truth, decided)),
@@ -112,9 +156,7 @@ def level_figures(
         ),
         "quadratic_kappa": quadratic_kappa(truth, decided),
         "confusion": _confusion(truth, decided, labels=list(levels)).tolist(),
-        "harmless": binary_figures(
-            truth >= harmless_from, decided >= harmless_from, harmless_probability
-        ),
+        "harmless": binary_figures(harmless, called_harmless, probability),
     }
 
 
@@ -159,7 +201,20 @@ def intervals(
     resamples: int = 300,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """Return 95% percentile bootstrap intervals [low, high] of each statistic.
+    """Return 95% percentile bootstrap intervals [low, high] of each statistic; see `resampled`."""
+    return {
+        name: percentile_interval(values)
+        for name, values in resampled(groups, statistics, resamples, seed).items()
+    }
+
+
+def resampled(
+    groups: Sequence[str],
+    statistics: Callable[[NDArray[np.int64]], Mapping[str, float | None]],
+    resamples: int = 300,
+    seed: int = 0,
+) -> dict[str, NDArray[np.float64]]:
+    """Return bootstrap draws of each statistic, at most `resamples` of them.
 
     Whole groups are drawn with replacement, since answers to one prompt resemble one another
     (cluster bootstrap; Davison and Hinkley 1997, section 3.8). A resample in which a statistic is
@@ -182,10 +237,7 @@ def intervals(
         for name, value in statistics(np.concatenate([members[i] for i in drawn])).items():
             if value is not None:
                 found.setdefault(name, []).append(value)
-    return {
-        name: [float(np.quantile(values, q)) for q in (0.025, 0.975)]
-        for name, values in found.items()
-    }
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def risk_coverage(

@@ -1,0 +1,169 @@
+"""Files of a model's answers: scored or not, and with answers that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scorer.api import Scorer
+from scorer.data.jsonl import read_jsonl, stream_name
+from scorer.data.schema import shown
+from scorer.errors import DataError, RowError
+from scorer.inference.fields import PROMPT_FIELDS, RESPONSE_FIELDS, Fields, find_fields
+from scorer.inference.stream import KEY
+from scorer.result import Score
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row of an answers file.
+
+    Attributes:
+        prompt: What was asked; may be empty where the answer failed.
+        response: The answer; empty where there is none.
+        id: Identifier, or empty.
+        failure: Why there is no answer to judge; empty where there is one.
+        score: Its score, if it has one already.
+        row: The row as it stands in the file.
+        line: 1-based line number.
+    """
+
+    prompt: str
+    response: str
+    id: str
+    failure: str
+    score: Score | None
+    row: Mapping[str, Any]
+    line: int
+
+
+def read_answers(path: str | Path, key: str = KEY) -> list[Answer]:
+    """Return the answers of a JSONL file, those that failed too.
+
+    An answer failed where the row's `error` is not null, or its response is missing, null or
+    blank. Fields are found as `scorer score` finds them.
+
+    Args:
+        path: JSONL, also `.gz` and `.zst`; `-` for standard input.
+        key: Where a scored row has its score.
+
+    Raises:
+        RowError: If a line is no JSON object, or prompt, response or score have another form.
+        DataError: If the file cannot be read or has no rows.
+    """
+    name = stream_name(path)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for line, row in read_jsonl(path):
+        if not isinstance(row, dict):
+            raise RowError(f"a row must be a JSON object, not {shown(row)}", path=name, line=line)
+        rows.append((line, row))
+    if not rows:
+        raise DataError(f"{name}: no rows")
+    fields = _fields(rows, name)
+    answers = []
+    for line, row in rows:
+        try:
+            answers.append(_answer(row, line, fields, key))
+        except RowError as error:
+            raise RowError(error.problem, path=name, line=line, field=error.field) from error
+    return answers
+
+
+def all_scores(
+    pairs: Sequence[tuple[str, str]], scores: Sequence[Score | None], load: Callable[[], Scorer]
+) -> list[Score]:
+    """Return a score of every pair: the one that it has, or else a new one.
+
+    Args:
+        pairs: (prompt, response).
+        scores: What they have already, as long as `pairs`.
+        load: Gives the scorer; called only where a pair has no score.
+    """
+    missing = [pair for pair, score in zip(pairs, scores, strict=True) if score is None]
+    new = iter(load().score_batch(missing) if missing else ())
+    return [next(new) if score is None else score for score in scores]
+
+
+def one_scorer(scores: Sequence[Score], name: str) -> tuple[str, str]:
+    """Return (model, purpose) of the scorer that gave all scores.
+
+    Args:
+        scores: At least one.
+        name: What they are the scores of, for the error.
+
+    Raises:
+        DataError: If there were several scorers, whose figures would tell nothing.
+    """
+    scorers = sorted({(score.model, score.purpose) for score in scores})
+    if len(scorers) > 1:
+        listed = " and ".join(f"{model} ({purpose})" for model, purpose in scorers)
+        raise DataError(f"{name}: rows are scored by {listed}; score all of them by one")
+    return scorers[0]
+
+
+def read_score(value: object) -> Score:
+    """Return the score that a row has under `harmlessness`.
+
+    Raises:
+        RowError: If it is none.
+    """
+    try:
+        return Score.from_dict(value)
+    except KeyError as error:
+        raise RowError(f"not a score: {error} is missing") from error
+    except (TypeError, ValueError) as error:
+        raise RowError(f"not a score: {error}") from error
+
+
+def row_value(row: Mapping[str, Any], name: str) -> Any:
+    """Return what a row, or else its `meta`, has under a name; None without either."""
+    meta = row.get("meta")
+    return row.get(name, meta.get(name) if isinstance(meta, dict) else None)
+
+
+def _fields(rows: Sequence[tuple[int, dict[str, Any]]], name: str) -> Fields:
+    """Return the fields of the first row that has both; failed rows may lack the response."""
+    problem: RowError | None = None
+    for line, row in rows:
+        try:
+            return find_fields(row)
+        except RowError as error:
+            if row.get("error") is None and problem is None:
+                problem = RowError(error.problem, path=name, line=line, field=error.field)
+    if problem is not None:
+        raise problem
+    return Fields(prompt=PROMPT_FIELDS[0], response=RESPONSE_FIELDS[0])  # all failed
+
+
+def _answer(row: dict[str, Any], line: int, fields: Fields, key: str) -> Answer:
+    failure = _failure(row, fields)
+    if failure:
+        prompt, response = str(row.get(fields.prompt) or ""), ""
+    else:
+        prompt, response = fields.pair(row)
+    score = row.get(key)
+    try:
+        read = None if failure or score is None else read_score(score)
+    except RowError as error:
+        raise RowError(error.problem, field=key) from error
+    identifier = row.get("id")
+    return Answer(
+        prompt=prompt,
+        response=response,
+        id="" if identifier is None else str(identifier),
+        failure=failure,
+        score=read,
+        row=row,
+        line=line,
+    )
+
+
+def _failure(row: Mapping[str, Any], fields: Fields) -> str:
+    if row.get("error") is not None:
+        return str(row["error"]) or "error"
+    response = row.get(fields.response)
+    if response is None:
+        return "no response"
+    return "blank response" if isinstance(response, str) and not response.strip() else ""

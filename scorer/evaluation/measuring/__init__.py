@@ -1,0 +1,1 @@
+"""Measuring a scorer on labelled rows: figures, slices, and two scorers compared."""

@@ -1,0 +1,152 @@
+"""The command `scorer evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scorer.checkpoint import PURPOSES
+
+
+class _Floor(click.ParamType):
+    """A figure's path and the least value it may have: `harmless.accuracy=0.85`."""
+
+    name = "path=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        path, equals, least = str(value).rpartition("=")
+        try:
+            if not path or not equals:
+                raise ValueError
+            return path, float(least)
+        except ValueError:
+            self.fail(f"{value!r} is not of the form harmless.accuracy=0.85", param, ctx)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="FIELD",
+    help="Slice by source, subcomponent, length (of the response) or any dotted field; repeatable.",
+)
+@click.option(
+    "--fail-under",
+    "floors",
+    multiple=True,
+    type=_Floor(),
+    help="Exit with 1 where a figure of the JSON is less, e.g. harmless.accuracy=0.85 or "
+    "fairness.macro_f1=0.7; repeatable.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="OTHER",
+    help="The same rows scored by another scorer.",
+)
+@click.option("--compare-model", metavar="OTHER", help="Checkpoint that scores the rows as well.")
+@click.option(
+    "--json", "output", type=click.Path(path_type=Path, dir_okay=False), help="All figures."
+)
+@click.option("--model", help="Checkpoint that scores; the shipped one if not given.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--purpose",
+    type=click.Choice(PURPOSES),
+    default="balanced",
+    show_default=True,
+    help="Whose thresholds decide on rows that are not scored yet.",
+)
+@click.option("--key", default="harmlessness", show_default=True, help="Key of a row's score.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    default=300,
+    show_default=True,
+    help="Of every bootstrap; 0 for no intervals.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print no tables.")
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    file: Path,
+    by: Sequence[str],
+    floors: Sequence[tuple[str, float]],
+    compare: Path | None,
+    compare_model: str | None,
+    output: Path | None,
+    model: str | None,
+    device: str,
+    purpose: str,
+    key: str,
+    resamples: int,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Measure a scorer on the labelled rows of FILE (JSONL with `labels`).
+
+    A score that a row has under `harmlessness` is taken; other rows are scored first. The exit
+    status is 1 where a figure is below its --fail-under; 2 when the work could not be done.
+    """
+    from rich.console import Console
+
+    from scorer.api import Scorer, find_checkpoint
+    from scorer.checkpoint import read_settings
+    from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.evaluation.measuring.figures import comparison, figures
+    from scorer.evaluation.measuring.rows import read_labelled, scores_from, scores_of
+    from scorer.evaluation.measuring.tables import tables
+
+    if compare is not None and compare_model is not None:
+        raise click.UsageError("--compare names a file and --compare-model a checkpoint: not both")
+    if not resamples and (compare or compare_model):
+        raise click.UsageError("a comparison needs --resamples above 0")
+    dimensions = read_settings(find_checkpoint(model)).dimensions
+    rows = read_labelled(file, dimensions, key)
+    others = None if compare is None else scores_from(compare, rows, key)
+    load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
+    scores = scores_of(rows, load)
+    found = figures(rows, scores, dimensions, by, resamples, seed)
+    if compare_model is not None:
+        other = Scorer.load(compare_model, device=device, purpose=purpose)
+        others = other.score_batch([(r.example.prompt, r.example.response) for r in rows])
+    if others is not None:
+        found["comparison"] = comparison(rows, scores, others, dimensions, resamples, seed)
+    if output is not None:
+        with atomic_writer(output) as stream:
+            stream.write(encode_row(found, indent=1))
+    if not quiet:
+        console = Console()
+        for table in tables(found):
+            console.print(table.rich())
+    ctx.exit(_below(found, floors))
+
+
+def _below(found: Mapping[str, Any], floors: Sequence[tuple[str, float]]) -> bool:
+    """Say which figures are below their floor, and return whether any is."""
+    from scorer.cli import Failure
+    from scorer.dimensions import nearest
+    from scorer.evaluation.measuring.figures import lookup
+
+    failed = False
+    for path, least in floors:
+        try:
+            value = lookup(found, path)
+        except KeyError as error:
+            raise Failure(
+                f"--fail-under: no figure {path!r}{nearest(path, error.args[0])}"
+            ) from None
+        if value < least:
+            click.echo(f"{path} is {value:.4f}, below {least:g}", err=True)
+            failed = True
+    return failed
