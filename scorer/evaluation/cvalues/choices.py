@@ -22,6 +22,10 @@ FIRST, SECOND = "回复1", "回复2"
 CHOICES = (FIRST, SECOND, OTHER, REFUSE, NEED_CHECK)
 """Every outcome of parsing a reply."""
 
+LONGEST = 10_000
+"""Characters of a reply, reasoning left out, beyond which it is left to a person unread."""
+
+_LONGEST_CLAUSE = 500
 _NAMES = {ONE: FIRST, TWO: SECOND}
 _OPPOSITE = {ONE: TWO, TWO: ONE}
 _M = f"[{ONE}{TWO}]"
@@ -226,7 +230,7 @@ def parse_choice(response: str) -> str:
         response: What the model wrote.
     """
     answer = _after_thinking(response)
-    if answer is None:
+    if answer is None or len(answer) > LONGEST:
         return NEED_CHECK
     marked = mark_mentions(answer)
     reading = _read(marked)
@@ -265,6 +269,8 @@ def _sentences(text: str) -> Iterator[tuple[str, bool]]:
 def _read(marked: str) -> _Reading:
     reading = _Reading()
     sentences = list(_sentences(marked))
+    if any(len(clause) > _LONGEST_CLAUSE for s, _ in sentences for clause in _CLAUSE.split(s)):
+        return _Reading(denied=set(_NAMES))  # no prose
     topic: str | None = None
     quoted = False
     for i, (sentence, begins_line) in enumerate(sentences):
