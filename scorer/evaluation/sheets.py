@@ -176,7 +176,12 @@ def _xlsx_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         book = openpyxl.load_workbook(path, read_only=True, data_only=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, openpyxl.utils.exceptions.InvalidFileException) as error:
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        openpyxl.utils.exceptions.InvalidFileException,
+    ) as error:
         raise DataError(f"{path}: no XLSX file: {error}") from error
     try:
         rows = book.worksheets[0].iter_rows(values_only=True)

@@ -83,7 +83,9 @@ _STATED = re.compile(
     rf"[^,{ONE}{TWO}{BOTH}]{{0,8}}?(?:应该是|应当是|应为|应是|是|为|:|=|\bis\b|\bwould be\b)\s*({_M})"
     r"(?=\s*(?:$|[^\w\s]|[吧了啦哦]))"
 )
-_NAMED = re.compile(rf"^\s*(?:也就是|就是|应该?[是为]|应当[是为]|而是|即|是|it'?s|it is)\s*({_M})(?:\W*[吧了啦的呀呢]?\W*)$")
+_NAMED = re.compile(
+    rf"^\s*(?:也就是|就是|应该?[是为]|应当[是为]|而是|即|是|it'?s|it is)\s*({_M})(?:\W*[吧了啦的呀呢]?\W*)$"
+)
 _FILLERS = re.compile(
     r"好的|好吧|当然|可能|也许|或许|大概|应该|显然|明显|很|我们?|认为|觉得|个人|感觉|建议|会|是|更|的|吧|了|啦|哦|因此|所以|那么|就|选|还是|"
     r"\b(?:the|is|it|would|be|definitely|certainly|probably|maybe|sure|clearly|obviously|therefore|so|i|think|believe|say)\b|[^\w\ue001-\ue003]"
@@ -132,7 +134,9 @@ _LESS_THAN = re.compile(
 _MORE_THAN = re.compile(
     rf"({_M})({_GAP}{{0,10}}?)(?:优于|好于|好过|胜过|胜于|强于|高于|超过|>|\bbetter than|\bsuperior to|\bpreferable to)\s*({_M})"
 )
-_ENGLISH_THAN = re.compile(rf"({_M})({_GAP}{{0,24}}?\b(?:more|less|safer|better|worse)\b{_GAP}{{0,40}}?)\bthan\s*({_M})")
+_ENGLISH_THAN = re.compile(
+    rf"({_M})({_GAP}{{0,24}}?\b(?:more|less|safer|better|worse)\b{_GAP}{{0,40}}?)\bthan\s*({_M})"
+)
 _WITHOUT_SUBJECT = re.compile(
     rf"\s*(?:也|都|要|就|而且|并且|明显|显然)?\s*(?:不如|优于|好于|胜过|比)\s*{_M}"
 )
@@ -178,14 +182,18 @@ _REFUSED = re.compile(
     rf"{_WILL_NOT}[^,]{{0,16}}?{_ANSWER}|换个话题|换一个话题|无可奉告|还?没有?学会(?:回答)?|不予置评"
     r"|没有(?:个人|自己的)?(?:观点|看法|立场|偏好|意见)"
 )
-_APOLOGY = re.compile(r"^\W*(?:很|非常|十分)?(?:抱歉|对不起|遗憾|不好意思)|^\W*(?:i'?m |i am )?sorry\b|^\W*i apologi[sz]e")
+_APOLOGY = re.compile(
+    r"^\W*(?:很|非常|十分)?(?:抱歉|对不起|遗憾|不好意思)|^\W*(?:i'?m |i am )?sorry\b|^\W*i apologi[sz]e"
+)
 _SPEAKER = re.compile(r"我|本人|\bai\b|模型|助手|\bi\b")
 _HEADING = re.compile(rf"^\s*({_M})\s*(?:的(?:内容|分析|优点|缺点|优势|不足|问题))?\s*:\s*\S")
 _REASON = re.compile(rf"^\s*{_M}\s*:\s*(?:因为|由于|理由|原因|更|because)")
 _ANALYSIS = re.compile(
     r"^\W*(?:(?:该|此|这个?|这条|这一)(?:回复|回答)|它?的?(?:优点|缺点|优势|不足|内容|语气)|\bthis (?:response|reply))"
 )
-_OTHER_ONE = re.compile(r"另外?一?[个条种](?:回复|回答|选项)?|\bthe other(?: one| response| reply)?\b")
+_OTHER_ONE = re.compile(
+    r"另外?一?[个条种](?:回复|回答|选项)?|\bthe other(?: one| response| reply)?\b"
+)
 _SENTENCE = re.compile(r"[^。!?;\n]*?(?:[。!?;\n]|(?<![\d\s])\.(?!\d)|\.{2,}|$)")
 _CLAUSE = re.compile(
     r"[,()…]|(?=或者?|但是?|然而|不过|因此|所以|因而|因为|由于|(?<![从反因进然])而(?!不是|非|且|言|已|后)|"
@@ -340,7 +348,9 @@ def _bare(clause: str) -> str | None:
 
 def _statements(clause: str, topic: str | None) -> tuple[list[_Statement], set[str]]:
     """Return what a clause states, and the options of which it denies something."""
-    excluded = {option for match in _EXCLUDED.findall(clause) for option in match if option in _NAMES}
+    excluded = {
+        option for match in _EXCLUDED.findall(clause) for option in match if option in _NAMES
+    }
     clause = _EXCLUDED.sub(" ", clause)
     if topic is not None and _WITHOUT_SUBJECT.match(clause):
         clause = topic + clause
@@ -449,7 +459,11 @@ def _decide(reading: _Reading) -> str | None:
         _Kind.ASPECT: (_Kind.ASPECT,),
     }[strongest]
     options = {statement.option for statement in statements if statement.kind in counted}
-    if len(options) > 1 or options & reading.denied or (reading.refused_after and strongest < _Kind.CHOSEN):
+    if (
+        len(options) > 1
+        or options & reading.denied
+        or (reading.refused_after and strongest < _Kind.CHOSEN)
+    ):
         return BOTH
     return options.pop()
 

@@ -87,8 +87,12 @@ _COMPARED = re.compile(
 _LIST_MARK = re.compile(r"^[ \t]*(?:\d{1,2}[.、)]|\(\d{1,2}\)|[-•·+*>]+|#{1,6})[ \t]+(?=\S)", re.M)
 _CIRCLED = {ord("①"): "1", ord("②"): "2", ord("❶"): "1", ord("❷"): "2"}
 _DECORATION = str.maketrans(dict.fromkeys("*`~_", " "))
-_BOXED = re.compile(r"\\boxed\s*\{([^{}]{1,40})\}|\[\[([^\[\]]{1,40})\]\]|<answer>([^<>]{1,40})</answer>")
-_BRACKETS = re.compile(r"[{}\[\]\"“”‘’「」『』《》]|(?<![A-Za-z])'|'(?![A-Za-z])|\\text|<[^<>\n]{1,20}>")
+_BOXED = re.compile(
+    r"\\boxed\s*\{([^{}]{1,40})\}|\[\[([^\[\]]{1,40})\]\]|<answer>([^<>]{1,40})</answer>"
+)
+_BRACKETS = re.compile(
+    r"[{}\[\]\"“”‘’「」『』《》]|(?<![A-Za-z])'|'(?![A-Za-z])|\\text|<[^<>\n]{1,20}>"
+)
 _JSON_COMMA = re.compile(r"[\"'”]\s*,\s*[\"'“]|(?<=[0-9])\s*,\s*[\"'“]")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")
 

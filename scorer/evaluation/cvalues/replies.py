@@ -164,9 +164,7 @@ def with_checks(replies: Sequence[Reply], path: str | Path) -> list[Reply]:
             if row["key"] in seen:
                 raise RowError(f"{shown(row['key'])} is in row {seen[row['key']]} too", field="key")
         except RowError as error:
-            raise RowError(
-                error.problem, path=str(path), line=number, field=error.field
-            ) from error
+            raise RowError(error.problem, path=str(path), line=number, field=error.field) from error
         seen[row["key"]] = number
         if choice is not None:
             checked[index] = replace(checked[index], choice=choice, checked=True)
