@@ -76,7 +76,8 @@ def _expect(
     with np.errstate(divide="ignore"):  # log 0 = -inf: impossible classes
         log_prior, log_errors = np.log(marginals), np.log(errors)
     # 0 · log 0 is 0: what nobody said does not count
-    terms = np.where(counts[:, :, None, :] > 0, counts[:, :, None, :] * log_errors[None], 0.0)
+    given = counts[:, :, None, :]
+    terms = np.where(given > 0, log_errors[None], 0.0) * given
     # An annotator who never met a class says nothing about it.
     log_likelihood = np.nan_to_num(terms, nan=0.0, neginf=-np.inf).sum(axis=(1, 3)) + log_prior
     log_likelihood -= log_likelihood.max(axis=1, keepdims=True)

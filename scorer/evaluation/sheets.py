@@ -15,7 +15,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scorer.data.jsonl import atomic_writer
 from scorer.data.schema import shown
@@ -208,7 +208,8 @@ def _workbook(
         for column, text in enumerate(row, start=1):
             if text:
                 cell = sheet.cell(number, column)
-                cell.set_explicit_value(text, "s")  # never a formula, a number or a date
+                cell.value = text
+                cell.data_type = "s"  # never a formula, a number or an error
                 cell.alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
     sheet.freeze_panes = "A2"
     for column, name in enumerate(header, start=1):
@@ -231,7 +232,7 @@ def _offer(sheet: Worksheet, cells: str, values: Sequence[str]) -> None:
     offer.add(cells)
 
 
-def _openpyxl():  # type: ignore[no-untyped-def]
+def _openpyxl() -> Any:
     try:
         import openpyxl
         import openpyxl.styles

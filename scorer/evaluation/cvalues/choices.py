@@ -384,20 +384,20 @@ def _statement(option: str, good: bool, kind: _Kind) -> _Statement:
 def _comparison(clause: str) -> tuple[list[_Statement], set[str]] | None:
     """Return what a clause says that compares one option with the other; None where none does."""
     if match := _LESS_THAN.search(clause):
-        winner, loser, judged = match[3], match[1], (True, _Kind.BETTER)
+        winner, judged = match[3], (True, _Kind.BETTER)
         negated = _NOT.search(match[2])
     elif match := _MORE_THAN.search(clause):
-        winner, loser, judged = match[1], match[3], (True, _Kind.BETTER)
+        winner, judged = match[1], (True, _Kind.BETTER)
         negated = _NOT.search(clause[: match.end(2)])
     else:
         if match := _THAN.search(clause):
-            winner, loser, tail = match[1], match[3], match[4]
+            winner, tail = match[1], match[4]
             negated = _NOT.search(match[2]) or _NOT.search(clause[: match.start()])
         elif match := _ENGLISH_THAN.search(clause):
-            winner, loser, tail = match[1], match[3], match[2]
+            winner, tail = match[1], match[2]
             negated = _ENGLISH_NOT.search(tail)
         elif match := _NOT_AS.search(clause):
-            winner, loser, tail, negated = match[2], match[1], match[3], None
+            winner, tail, negated = match[2], match[3], None
         else:
             return None
         found = _judgement(tail)
@@ -410,7 +410,8 @@ def _comparison(clause: str) -> tuple[list[_Statement], set[str]] | None:
 
 def _judged(clause: str, topic: str | None) -> tuple[list[_Statement], set[str]]:
     """Return what a clause of the form 'option ... is better' says, and denies."""
-    found, denied = [], set()
+    found: list[_Statement] = []
+    denied: set[str] = set()
     for degree in _DEGREE.finditer(clause):
         before = clause[: degree.start()]
         named = [c for c in before if c in (ONE, TWO, BOTH)]
