@@ -80,7 +80,14 @@ def test_swapping_the_names_swaps_the_choice() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<think>" * 9000, "1. " * 20000, "更" * 9000, "回复1更" * 2000, "[[" * 9000, "\x00\ue001\ue002"],
+    [
+        "<think>" * 9000,
+        "1. " * 20000,
+        "更" * 9000,
+        "回复1更" * 2000,
+        "[[" * 9000,
+        "\x00\ue001\ue002",
+    ],
 )
 def test_strange_text_is_left_to_a_person(text: str) -> None:
     assert parse_choice(text) == "Need_Check"

@@ -18,7 +18,7 @@ from scorer.evaluation.sheets import (
 
 HOSTILE = [
     "=1+1",
-    "=HYPERLINK(\"http://x.invalid\",\"a\")",
+    '=HYPERLINK("http://x.invalid","a")',
     "+1",
     "-1",
     "@SUM(A1)",
@@ -38,7 +38,7 @@ HOSTILE = [
     "\u202eevil",
     "_x0041_",
     "plain，中文 😀",
-    "a,b;\"c\"\nd",
+    'a,b;"c"\nd',
     "1e5",
     "001",
     "2024-01-01",
