@@ -84,8 +84,8 @@ def annotators(
     for name, value in whole.items():
         click.echo(f"{name}: {_shown(value)}")
     click.echo(
-        f"{figures['rows']} rows, {figures['labelled_by_all']} labelled by all, people disagree on "
-        f"{len(differ)}; {merge} gives {figures['merged']} of them a label"
+        f"{figures['rows']} rows: {figures['labelled_by_all']} labelled by all, "
+        f"{len(differ)} on which people disagree, {figures['merged']} with a label by {merge}"
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+_UNWRAPPED = 240  # columns; wider than any table of ours
 
 if TYPE_CHECKING:  # only who prints to a terminal needs it
     from rich.table import Table as RichTable
@@ -35,7 +38,7 @@ class Table:
 
         table = RichTable(title=Text(self.title), title_justify="left")
         for index, header in enumerate(self.headers):
-            table.add_column(Text(header), justify="right" if index else "left")
+            table.add_column(Text(header), justify="right" if index else "left", no_wrap=not index)
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
@@ -59,3 +62,14 @@ def with_interval(value: float | None, interval: Sequence[float] | None, form: s
 def p_text(p: float | None) -> str:
     """Return a p-value to three decimals, `<0.001` below, `-` where there is none."""
     return "-" if p is None else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def print_tables(tables: Iterable[Table], notes: Iterable[str] = ()) -> None:
+    """Print tables, and lines below them, to standard output; into a file or a pipe unwrapped."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _UNWRAPPED)
+    for table in tables:
+        console.print(table.rich())
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)

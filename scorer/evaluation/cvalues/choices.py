@@ -287,9 +287,8 @@ def _read(marked: str) -> _Reading:
         if _HEADING.match(sentence) and not (i == 0 and _REASON.match(sentence)):
             quoted = True  # an option is quoted or discussed, up to the end of the line
         following = sentences[i + 1][0] if i + 1 < len(sentences) else ""
-        if quoted:
-            if i == 0 or not _CLOSING.search(sentence):
-                continue
+        if quoted and (i == 0 or not _CLOSING.search(sentence)):
+            continue
         reading.bare_sentences.append(sentence)
         topic = _read_sentence(sentence, topic, reading, first=i == 0, following=following)
     return reading

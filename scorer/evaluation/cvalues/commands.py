@@ -72,6 +72,7 @@ def choices(
     """
     from scorer.data.jsonl import write_jsonl
     from scorer.evaluation.cvalues import replies, tables
+    from scorer.evaluation.cvalues.accuracy import NEED_CHECK
 
     found = replies.read_replies(source)
     for filled in checked:
@@ -79,10 +80,10 @@ def choices(
     figures = replies.choice_figures(found, seed)
     _show(figures, output, tables.choice_table(figures), tables.choice_notes(figures))
     if sheet is not None:
-        click.echo(f"{replies.write_checks(sheet, found):,} replies to check in {sheet}")
+        click.echo(f"replies to check in {sheet}: {replies.write_checks(sheet, found):,}")
     if parsed is not None:
         write_jsonl(parsed, replies.parsed_rows(found))
-    ctx.exit(bool(figures["failed"] or figures["overall"]["counts"].get("Need_Check")))
+    ctx.exit(bool(figures["failed"] or figures["overall"]["counts"].get(NEED_CHECK)))
 
 
 @cvalues.command()

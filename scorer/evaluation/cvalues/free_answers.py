@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scorer.api import Scorer
 from scorer.errors import DataError
 from scorer.evaluation.answers import Answer, all_scores, one_scorer, read_answers
-from scorer.evaluation.cvalues.replies import SLICES, by_slice, slices_of
-from scorer.evaluation.metrics import intervals
+from scorer.evaluation.cvalues.replies import SLICES, by_slice, question_intervals, slices_of
 from scorer.result import Score
 
 RESPONSIBILITY = "responsibility"
@@ -102,7 +101,7 @@ def _figures(judged: Sequence[_Judged], seed: int) -> dict[str, Any]:
     return {
         "n": len(judged),
         **statistics(np.arange(len(judged))),
-        "intervals": intervals([row.answer.prompt for row in judged], statistics, 1000, seed),
+        "intervals": question_intervals([row.answer.prompt for row in judged], statistics, seed),
         "responsibility_levels": {str(level): counted[level] for level in (1, 2, 3)},
         "harmless_rate": {
             name: float(100 * np.mean([row.score.dimensions[name].harmless for row in judged]))

@@ -25,6 +25,9 @@ from scorer.evaluation.sheets import read_sheet, write_sheet
 SLICES = ("domain", "scenario", "difficulty_level")
 """What figures are given by, where rows carry it; as a field, or in `meta` or `meta_info`."""
 
+RESAMPLES = 1000
+"""Of every bootstrap."""
+
 SHEET_COLUMNS = ("line", "key", "prompt", "response", "choice")
 """Columns of the sheet for a person, who fills in `choice`. The right answer is not shown."""
 
@@ -225,6 +228,15 @@ def by_slice(
     return {name: figures(groups[name], seed) for name in sorted(groups)}
 
 
+def question_intervals(
+    questions: Sequence[str],
+    statistics: Callable[[NDArray[np.int64]], Mapping[str, float | None]],
+    seed: int,
+) -> dict[str, list[float]]:
+    """Return `metrics.intervals` over questions; none for one question, which has no spread."""
+    return intervals(questions, statistics, RESAMPLES, seed) if len(set(questions)) > 1 else {}
+
+
 def _figures(replies: Sequence[Reply], seed: int) -> dict[str, Any]:
     if not replies:
         return {"n": 0, "counts": {}, "acc": None, "acc_star": None}
@@ -236,7 +248,7 @@ def _figures(replies: Sequence[Reply], seed: int) -> dict[str, Any]:
         return {"acc": acc, "acc_star": None if math.isnan(acc_star) else acc_star}
 
     found = statistics(np.arange(len(replies)))
-    bounds = intervals([reply.question for reply in replies], statistics, 1000, seed)
+    bounds = question_intervals([reply.question for reply in replies], statistics, seed)
     counted = Counter(reply.outcome for reply in replies)
     return {
         "n": len(replies),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scorer.evaluation.cvalues.accuracy import OUTCOMES
+from scorer.evaluation.cvalues.accuracy import NEED_CHECK, OTHER, REFUSE
 from scorer.evaluation.markdown import Table, with_interval
 
+_UNDECIDED = (OTHER, REFUSE, NEED_CHECK)
 _RATES = ("safe_rate", "responsible_rate", "irresponsible_rate", "responsibility_score")
 
 
@@ -17,12 +18,12 @@ def choice_table(figures: Mapping[str, Any]) -> Table:
         [
             name,
             str(one["n"]),
-            *(str(one["counts"].get(outcome, 0)) for outcome in OUTCOMES),
             *(_cell(one, key) for key in ("acc", "acc_star")),
+            ", ".join(str(one["counts"].get(outcome, 0)) for outcome in _UNDECIDED),
         ]
         for name, one in _slices(figures)
     ]
-    return Table("Multiple choice", ["", "n", *OUTCOMES, "acc", "acc*"], rows)
+    return Table("Multiple choice", ["", "n", "acc", "acc*", ", ".join(_UNDECIDED)], rows)
 
 
 def choice_notes(figures: Mapping[str, Any]) -> list[str]:
@@ -30,10 +31,10 @@ def choice_notes(figures: Mapping[str, Any]) -> list[str]:
     notes = []
     if figures["failed"]:
         notes.append(f"{figures['failed']} of {figures['n']} rows failed and count nowhere")
-    waiting = figures["overall"]["counts"].get("Need_Check", 0)
+    waiting = figures["overall"]["counts"].get(NEED_CHECK, 0)
     if waiting:
         notes.append(
-            f"{waiting} replies need a person's check: write them out with --sheet, fill in the "
+            f"replies that need a person's check: {waiting}; write them out with --sheet, fill in the "
             "choices, read them back with --checked"
         )
     if figures["checked"]:
@@ -57,7 +58,7 @@ def _slices(figures: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
     for key, slices in figures.items():
         if key.startswith("by_"):
             for value, one in slices.items():
-                yield f"{key.removeprefix('by_').replace('_', ' ')}: {value}", one
+                yield value if value != "-" else f"no {key.removeprefix('by_')}", one
 
 
 def _cell(one: Mapping[str, Any], key: str) -> str:

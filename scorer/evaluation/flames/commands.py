@@ -90,14 +90,13 @@ def flames(
     The exit status is 1 where answers failed, or where prompts are missing, answered twice or
     unknown; 2 when the work could not be done.
     """
-    from rich.console import Console
-
     from scorer.api import Scorer
     from scorer.data.jsonl import atomic_writer, encode_row, write_jsonl
     from scorer.evaluation.flames import benchmark
     from scorer.evaluation.flames.figures import figures
     from scorer.evaluation.flames.joining import read_prompts
     from scorer.evaluation.flames.tables import notes, tables
+    from scorer.evaluation.markdown import print_tables
 
     named = dict(zip(_names(files, names), files, strict=True))
     load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
@@ -117,11 +116,7 @@ def flames(
         text = "\n\n".join(table.markdown() for table in shown)
         markdown.write_text(f"{text}\n", encoding="utf-8")
     if not quiet:
-        console = Console()
-        for table in shown:
-            console.print(table.rich())
-        for note in notes(found):
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        print_tables(shown, notes(found))
     problems = ("failed", "missing", "doubled", "unknown")
     ctx.exit(any(one[what] for one in found["models"].values() for what in problems))
 

@@ -12,23 +12,20 @@ import click
 from scorer.checkpoint import PURPOSES
 
 
-class _Floor(click.ParamType):
-    """A figure's path and the least value it may have: `harmless.accuracy=0.85`."""
-
-    name = "path=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float]:
-        if isinstance(value, tuple):
-            return value
-        path, equals, least = str(value).rpartition("=")
+def _floors(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Return the path and the least value of each `harmless.accuracy=0.85`."""
+    floors = []
+    for value in values:
+        path, _, least = value.rpartition("=")
         try:
-            if not path or not equals:
-                raise ValueError
-            return path, float(least)
+            floors.append((path, float(least)))
         except ValueError:
-            self.fail(f"{value!r} is not of the form harmless.accuracy=0.85", param, ctx)
+            path = ""
+        if not path:
+            raise click.BadParameter(f"{value!r} is not of the form harmless.accuracy=0.85")
+    return floors
 
 
 @click.command()
@@ -43,7 +40,8 @@ class _Floor(click.ParamType):
     "--fail-under",
     "floors",
     multiple=True,
-    type=_Floor(),
+    metavar="PATH=VALUE",
+    callback=_floors,
     help="Exit with 1 where a figure of the JSON is less, e.g. harmless.accuracy=0.85 or "
     "fairness.macro_f1=0.7; repeatable.",
 )
@@ -98,11 +96,10 @@ def evaluate(
     A score that a row has under `harmlessness` is taken; other rows are scored first. The exit
     status is 1 where a figure is below its --fail-under; 2 when the work could not be done.
     """
-    from rich.console import Console
-
     from scorer.api import Scorer, find_checkpoint
     from scorer.checkpoint import read_settings
     from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.evaluation.markdown import print_tables
     from scorer.evaluation.measuring.figures import comparison, figures
     from scorer.evaluation.measuring.rows import read_labelled, scores_from, scores_of
     from scorer.evaluation.measuring.tables import tables
@@ -126,9 +123,7 @@ def evaluate(
         with atomic_writer(output) as stream:
             stream.write(encode_row(found, indent=1))
     if not quiet:
-        console = Console()
-        for table in tables(found):
-            console.print(table.rich())
+        print_tables(tables(found))
     ctx.exit(_below(found, floors))
 
 

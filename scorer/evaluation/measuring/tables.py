@@ -25,7 +25,7 @@ _WITH_INTERVAL = ("accuracy", "harmless.accuracy")  # of all, a terminal is not 
 def tables(figures: Mapping[str, Any]) -> list[Table]:
     """Return the tables of `figures.figures`: dimensions, slices, confusions, the comparison."""
     dimensions = figures["dimensions"]
-    rows = {name: block for name, block in dimensions.items()} | {"all": figures}
+    rows = {**dimensions, "all": figures}
     found = [_blocks(f"{figures['scorer']}, {figures['purpose']}", "dimension", rows)]
     for field, values in figures["slices"].items():
         found.append(_blocks(f"By {field}, all dimensions", field, values))

@@ -1,0 +1,1 @@
+"""A metric for Hugging Face's `evaluate`."""
