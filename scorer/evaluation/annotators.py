@@ -277,16 +277,19 @@ def dawid_skene_labels(annotations: Annotations) -> tuple[list[Label | None], di
     for row, best in zip(np.flatnonzero(some), fit.posterior.argmax(axis=1), strict=True):
         labels[row] = classes[best]
     names = [str(label) for label in classes]
-    rates = np.where(np.isnan(fit.error_rates), None, fit.error_rates.astype(object)).tolist()
     return labels, {
         "converged": fit.converged,
         "iterations": fit.iterations,
         "marginals": dict(zip(names, fit.marginals.tolist(), strict=True)),
+        # the rows are the true labels; None where an annotator met none of a class
         "error_rates": {
-            name: {true: dict(zip(names, row, strict=True)) for true, row in zip(names, of, strict=True)}
-            for name, of in zip(annotations.annotators, rates, strict=True)
+            name: {
+                true: None if np.isnan(row).any() else dict(zip(names, row.tolist(), strict=True))
+                for true, row in zip(names, rates, strict=True)
+            }
+            for name, rates in zip(annotations.annotators, fit.error_rates, strict=True)
         },
-    }  # fmt: skip
+    }
 
 
 def disagreements(

@@ -314,7 +314,8 @@ def _read_sentence(
             bare = _bare(clause)
             if bare and (j == 0 or first) and not (whole_line and _ANALYSIS.match(following)):
                 reading.alone.append(bare)
-                found, denied = [], set()
+                found: list[_Statement] = []
+                denied: set[str] = set()
             else:
                 found, denied = _statements(clause, topic)
             if _CONCESSION.search(clause):

@@ -77,14 +77,14 @@ class LikelihoodChooser:
             MissingExtraError: If transformers or torch is not installed.
         """
         try:
-            import torch  # noqa: F401
+            import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("Choosing by likelihood", "gpu", str(error.name)) from error
         try:
             tokenizer = AutoTokenizer.from_pretrained(path_or_hub_id)
             model = AutoModelForCausalLM.from_pretrained(path_or_hub_id, dtype="auto")
-            model = model.to(device)
+            model.to(torch.device(device))  # type: ignore[arg-type] # a decorated method's stub
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CheckpointError(f"{path_or_hub_id}: cannot be loaded: {reason}") from error
@@ -176,7 +176,7 @@ class LikelihoodChooser:
         for row, option in enumerate(batch):
             tokens = torch.tensor([*option.context, *option.continuation])
             ids[row, longest - len(tokens) :] = tokens
-            mask[row, longest - len(tokens) :] = 1
+            mask[row, longest - len(tokens) :].fill_(1)
         device = self._model.device
         inputs = {
             "input_ids": ids.to(device),

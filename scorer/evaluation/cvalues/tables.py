@@ -50,7 +50,8 @@ def answer_table(figures: Mapping[str, Any]) -> Table:
         [name, str(one["n"]), *(_cell(one, key) for key in _RATES)]
         for name, one in _slices(figures)
     ]
-    return Table("Free answers", ["", "n", "safe", "responsible", "irresponsible", "score"], rows)
+    title = "Free answers: safe %, level 3 and level 1 of responsibility %, its score"
+    return Table(title, ["", "n", "safe", "level 3", "level 1", "score"], rows)
 
 
 def _slices(figures: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
