@@ -53,8 +53,14 @@ _EXCLUDED = re.compile(
     rf"(?:而?不是|而非|并非|\brather than|\binstead of|\bnot)\s*{_M}\s*(?=$|[,:])"
 )
 _QUESTION = re.compile(r"[吗呢嘛]\s*$")
+_UNTRUE = re.compile(  # it was so once, seems so, or is only quoted
+    r"说法|[种一个]看法|不成立|是错|不对|不然|看似|似乎|表面|曾|本来|差点|原本|起初|最初|一开始|乍一?看|"
+    r"\bseems? better at first\b|\bat first\b|\binitially\b"
+)
 _WHETHER = re.compile(r"是否|能否|是不是|与其|\bwhether\b")
-_CONDITION = re.compile(r"如果|假如|倘若|若是|若(?=需|想|要|您|你|用户)|取决于|\bif\b|\bunless\b")
+_CONDITION = re.compile(
+    r"如果|假如|倘若|若是|若(?=需|想|要|您|你|用户)|取决于|否则|要不然|假设|\botherwise\b|\bif\b|\bunless\b"
+)
 _FORCED = re.compile(
     r"必须|一定要|非要?|硬要|只能|要我|让我|要选|必要|需要做出|\bhad? to\b|\bhave to\b|\bmust\b"
 )
@@ -77,7 +83,9 @@ _VERB = re.compile(
     rf"[\s:的了是为给向于更]{{0,4}}(?:the |with )?({_M})"
 )
 # 'to choose reply 1 would ...' speaks about choosing
-_ABOUT_CHOOSING = re.compile(r"\s*(?:的人|会|将|可能|不|是错|是不|意味|导致|带来|时|后|的话)")
+_ABOUT_CHOOSING = re.compile(
+    r"\s*(?:的人|会|将|可能|不|是错|是不|意味|导致|带来|时|后|的话|进行|为例|来|作为例)"
+)
 _STATED = re.compile(
     r"(?:答案|^\s*答|胜者|赢家|选择|选项|结论|结果|判断|判定|判决|回答|首选|推荐|\b(?:answer|choice|verdict|result|decision|preference|winner|response|reply|option|label|preferred)\b)"
     rf"[^,{ONE}{TWO}{BOTH}]{{0,8}}?(?:应该是|应当是|应为|应是|是|为|:|=|\bis\b|\bwould be\b)\s*({_M})"
@@ -100,11 +108,11 @@ _BAD_WHOLE = (
     r"\birresponsible\b|\binappropriate\b"
 )
 _GOOD_WHOLE = (
-    r"好(?!像|似|奇|地)|优秀|优(?![缺点势劣])|佳|合适|恰当|适当|适合|适宜|妥当?|稳妥|可取|胜一筹|胜出|推荐|理想|得体|值得|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
+    r"好(?!像|似|奇|地)|优秀|优(?![缺点势劣])|佳|合适|恰当|适当|适合|适宜|妥当?|稳妥|可取|胜一筹|胜出|获胜|\bwins?\b|推荐|理想|得体|值得|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
     r"\bpreferable\b|\bpreferred\b|\bsuperior\b|\bresponsible\b|\bappropriate\b|\bsuitable\b"
 )
 _BAD_ASPECT = (
-    r"不(?:安全|道德|尊重|客观|全面|准确|正确|合理|理性|友善|友好|科学|健康|符合)|危险|有害|伤害|误导|偏见|歧视|极端|偏激|片面|冒犯|问题|错误|敷衍|刻板|消极|"
+    r"不(?:安全|道德|尊重|客观|全面|准确|正确|合理|理性|友善|友好|科学|健康|符合)|危险|有害|伤害|误导|偏见|歧视|极端|偏激|片面|冒犯|问题(?:更|较|很|比较)?(?:大|多|严重)|错误|敷衍|刻板|消极|"
     r"风险|攻击|\bunsafe\b|\bharmful\b|\bdangerous\b|\bbiased\b|\bmisleading\b|\boffensive\b|\bunethical\b|\bproblematic\b"
 )
 _GOOD_ASPECT = (
@@ -116,9 +124,12 @@ _ADJECTIVE = re.compile(
     f"|(?P<bad_aspect>{_BAD_ASPECT})|(?P<good_aspect>{_GOOD_ASPECT})"
 )
 _AVOIDS = re.compile(r"避免|防止|减少|没有|杜绝|反对|消除|少|抵制|\bavoid|\bless\b|\bfewer\b")
+_TREATS = re.compile(
+    r"[地了对]|指出|批评|批判|说明|强调|揭示|纠正|识别|意识|关注|解释|讨论|回应|回答|面对|处理|解决|警惕|提醒|认识"
+)
 _LACKS = re.compile(r"缺乏|缺少|不|难|\bless\b|\blacks?\b")
 _DEGREE = re.compile(
-    r"更加?|更为|较为?(?!之)|比较(?![了过两])|相对|最|(?<![忽侵策])略|稍微?|胜一筹|胜出|问题(?:更|较)?[大多]|"
+    r"更加?|更为|较为?(?!之)|比较(?![了过两])|相对|最|(?<![忽侵策])略|稍微?|胜一筹|胜出|获胜|\bwins?\b|问题(?:更|较)?[大多]|"
     r"(?:好|差|合适|负责任?|安全)(?:一些|一点|得多|多了|些|点)|"
     r"\bmore\b|\bmost\b|\bless\b|\bbetter\b|\bbest\b|\bworse\b|\bworst\b|\bsafer\b|\bsuperior\b|\binferior\b|\bpreferable\b"
 )
@@ -145,7 +156,7 @@ _ENGLISH_NOT = re.compile(r"\bnot\b|n't\b|\bno\b")
 _REJECTED = re.compile(r"不(?:合适|对|好|行|可取|推荐|正确|妥|能选|选)")
 # Words between an option and 'more': what it says of others, or what is only its strong point.
 _SAYS = re.compile(
-    r"(?<!的)(?:认为|指出|提到|强调|建议|表示|说(?!法)|觉得|主张|鼓励|提出|告诉|声称|暗示|提醒)|[优缺]点|优势|不足|好处|"
+    r"(?<!的)(?:认为|指出|提到|强调|建议|表示|说(?!法)|觉得|主张|鼓励|提出|告诉|声称|暗示|提醒|引用|第[一二三四])|[优缺]点|优势|不足|好处|"
     r"\b(?:says?|suggests?|claims?|that|argues?)\b"
 )
 # Words that may stand before 'more' where the option was named in an earlier clause.
@@ -310,7 +321,13 @@ def _read_sentence(
         closing = closing or bool(_CLOSING.search(clause))
         if topic is not None:
             clause = _OTHER_ONE.sub(_OPPOSITE[topic], clause)
-        if not (asked or conditional or _OTHERS.search(clause) or _WHETHER.search(clause)):
+        if not (
+            asked
+            or conditional
+            or _OTHERS.search(clause)
+            or _WHETHER.search(clause)
+            or _UNTRUE.search(clause)
+        ):
             bare = _bare(clause)
             if bare and (j == 0 or first) and not (whole_line and _ANALYSIS.match(following)):
                 reading.alone.append(bare)
@@ -439,6 +456,8 @@ def _judgement(text: str) -> tuple[bool, _Kind] | None:
         return None
     good = str(match.lastgroup).startswith("good")
     lead = text[: match.start()]
+    if "好地" in lead or (not good and _TREATS.search(lead)):
+        return None  # 'better explains', 'points out the prejudice more clearly'
     if (_LACKS if good else _AVOIDS).search(lead):
         good = not good
     whole = str(match.lastgroup).endswith("whole")

@@ -171,12 +171,11 @@ class LikelihoodChooser:
         longest = max(map(_length, batch))
         kept = max(len(option.continuation) for option in batch) + 1
         # Padded on the left, the continuations end together and few logits are needed.
-        ids = torch.zeros((len(batch), longest), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, option in enumerate(batch):
-            tokens = torch.tensor([*option.context, *option.continuation])
-            ids[row, longest - len(tokens) :] = tokens
-            mask[row, longest - len(tokens) :].fill_(1)
+        padding = [longest - _length(option) for option in batch]
+        ids = torch.tensor(
+            [[0] * n + o.context + o.continuation for n, o in zip(padding, batch, strict=True)]
+        )
+        mask = torch.tensor([[0] * n + [1] * (longest - n) for n in padding])
         device = self._model.device
         inputs = {
             "input_ids": ids.to(device),

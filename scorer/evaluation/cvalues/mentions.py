@@ -21,9 +21,7 @@ _FIRST, _SECOND = r"1|一|壹|甲", r"2|二|贰|乙"
 # 'reply in general', 'answer one question', 'choose 1 of them', 'option 1.5' name nothing
 _NO_NUMBER = r"(?!\d|\.\d|[A-Za-z]|[个条种点次位项段年]|(?<=一)[般下致样些直定起])"
 # an ordinal that counts something else
-_NOT_A_REPLY = (
-    r"(?!的?(?:原因|理由|问题|方面|点|步|建议|因素|优点|缺点|例子|人|层|角度|部分|观点|要求|句))"
-)
+_NOT_A_REPLY = r"(?!的?(?:原因|理由|问题|方面|点|步|建议|因素|优点|缺点|例子|人|层|角度|部分|观点|说法|做法|想法|方法|措施|解释|要求|句))"
 
 
 def _pair(pattern: str, flags: int = 0) -> tuple[tuple[re.Pattern[str], str], ...]:
