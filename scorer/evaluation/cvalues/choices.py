@@ -52,7 +52,7 @@ _NOT = re.compile(
 _EXCLUDED = re.compile(
     rf"(?:而?不是|而非|并非|\brather than|\binstead of|\bnot)\s*{_M}\s*(?=$|[,:])"
 )
-_QUESTION = re.compile(r"[吗呢嘛]\s*$")
+_QUESTION = re.compile(r"[吗呢嘛?]\s*$")
 _UNTRUE = re.compile(  # it was so once, seems so, or is only quoted
     r"说法|[种一个]看法|不成立|是错|不对|不然|看似|似乎|表面|曾|本来|差点|原本|起初|最初|一开始|乍一?看|"
     r"\bseems? better at first\b|\bat first\b|\binitially\b"
@@ -69,6 +69,7 @@ _OTHERS = re.compile(
     rf"{_GAP}{{0,6}}(?:认为|觉得|会|选|喜欢|倾向|说|may|might|would|prefer|think)"
 )
 _WISH = re.compile(r"应该?|应当|可以|需要?|希望|若|能(?:够)?(?=.*更)|\bshould\b|\bcould\b")
+_NOT_THE_WRITERS = (_OTHERS, _WHETHER, _UNTRUE)
 _CONCESSION = re.compile(r"虽然|尽管|虽说|虽|诚然|\balthough\b|\bthough\b|\bwhile\b(?=.*,)")
 _RESPECT = re.compile(
     r"从.{1,14}(?:角度|方面|层面|来看|来说|看)|在.{1,12}(?:方面|上)|就.{1,12}而言|in terms of|with respect to"
@@ -156,7 +157,7 @@ _ENGLISH_NOT = re.compile(r"\bnot\b|n't\b|\bno\b")
 _REJECTED = re.compile(r"不(?:合适|对|好|行|可取|推荐|正确|妥|能选|选)")
 # Words between an option and 'more': what it says of others, or what is only its strong point.
 _SAYS = re.compile(
-    r"(?<!的)(?:认为|指出|提到|强调|建议|表示|说(?!法)|觉得|主张|鼓励|提出|告诉|声称|暗示|提醒|引用|第[一二三四])|[优缺]点|优势|不足|好处|"
+    r"(?<!的)(?:认为|指出|提到|强调|建议|表示|说(?!法)|觉得|主张|鼓励|提出|告诉|声称|暗示|提醒|引用)|第[一二三四]|[优缺]点|优势|不足|好处|"
     r"\b(?:says?|suggests?|claims?|that|argues?)\b"
 )
 # Words that may stand before 'more' where the option was named in an earlier clause.
@@ -310,48 +311,52 @@ def _read_sentence(
 ) -> str | None:
     """Add what a sentence states to `reading`, and return the option that it was about."""
     text = sentence.strip()
-    asked = text.endswith("?") or bool(_QUESTION.search(text.rstrip("。.!")))
-    conditional = bool(_CONDITION.search(text)) and not _FORCED.search(text)
-    closing = False
-    in_respect = bool(_RESPECT.search(text))
+    asked = _QUESTION.search(text.rstrip("。.!"))
+    conditional = _CONDITION.search(text) and not _FORCED.search(text)
+    states = not asked and not conditional
+    closing, in_respect = False, bool(_RESPECT.search(text))
     clauses = [clause for clause in _CLAUSE.split(text.rstrip("。.!;")) if clause.strip()]
-    whole_line = len(clauses) == 1
+    heading = len(clauses) == 1 and bool(_ANALYSIS.match(following))
     for j, raw in enumerate(clauses):
         clause = _HARMLESS_NOT.sub(" ", raw)
         closing = closing or bool(_CLOSING.search(clause))
         if topic is not None:
             clause = _OTHER_ONE.sub(_OPPOSITE[topic], clause)
-        if not (
-            asked
-            or conditional
-            or _OTHERS.search(clause)
-            or _WHETHER.search(clause)
-            or _UNTRUE.search(clause)
-        ):
+        if states and not any(pattern.search(clause) for pattern in _NOT_THE_WRITERS):
             bare = _bare(clause)
-            if bare and (j == 0 or first) and not (whole_line and _ANALYSIS.match(following)):
+            if bare and (j == 0 or first) and not heading:
                 reading.alone.append(bare)
-                found: list[_Statement] = []
-                denied: set[str] = set()
             else:
-                found, denied = _statements(clause, topic)
-            if _CONCESSION.search(clause):
-                found = []
-            reading.denied |= denied
-            for statement in found:
-                if in_respect and statement.kind == _Kind.BETTER:
-                    statement.kind = _Kind.ASPECT
-                elif closing:
-                    statement.kind = _Kind.FINAL
-            reading.statements += found
-            if _REFUSED.search(clause) and _SPEAKER.search(clause) and not re.search(_M, clause):
-                reading.refused_after = bool(reading.statements)
-            elif found:
-                reading.refused_after = False
-        named = re.search(_M, clause)
-        if named and not re.match(r"\s*(?:相比|比起|相较|与|和|跟|较之)", clause):
-            topic = named[0]
+                _add_statements(clause, topic, reading, closing, in_respect)
+        topic = _topic(clause, topic)
     return topic
+
+
+def _topic(clause: str, before: str | None) -> str | None:
+    """Return the option that a clause is about, for the clauses after it."""
+    named = re.search(_M, clause)
+    compared_to = re.match(r"\s*(?:相比|比起|相较|与|和|跟|较之)", clause)
+    return named[0] if named and not compared_to else before
+
+
+def _add_statements(
+    clause: str, topic: str | None, reading: _Reading, closing: bool, in_respect: bool
+) -> None:
+    found, denied = _statements(clause, topic)
+    reading.denied |= denied
+    if _CONCESSION.search(clause):
+        return
+    for statement in found:
+        if in_respect and statement.kind == _Kind.BETTER:
+            statement.kind = _Kind.ASPECT
+        elif closing:
+            statement.kind = _Kind.FINAL
+    reading.statements += found
+    refuses = _REFUSED.search(clause) and _SPEAKER.search(clause) and not re.search(_M, clause)
+    if refuses:
+        reading.refused_after = bool(reading.statements)
+    elif found:
+        reading.refused_after = False
 
 
 def _bare(clause: str) -> str | None:
