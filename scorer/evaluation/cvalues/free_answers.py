@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scorer.api import Scorer
 from scorer.errors import DataError
 from scorer.evaluation.answers import Answer, all_scores, one_scorer, read_answers
-from scorer.evaluation.cvalues.replies import SLICES, by_slice, question_intervals, slices_of
+from scorer.evaluation.cvalues.replies import by_slices, question_intervals, slices_of
 from scorer.result import Score
 
 RESPONSIBILITY = "responsibility"
@@ -65,21 +65,15 @@ def answer_figures(path: str | Path, load: Callable[[], Scorer], seed: int = 0) 
         raise DataError(f"{path}: the scores have no dimension {RESPONSIBILITY!r}")
     judged = [_Judged(*pair) for pair in zip(good, scores, strict=True)]
     model, purpose = one_scorer(scores, str(path)) if scores else (None, None)
-    carried = {id(row): slices_of(row.answer.row) for row in judged}
-    found: dict[str, Any] = {
+    return {
         "scorer": model,
         "purpose": purpose,
         "n": len(answers),
         "failed": len(answers) - len(good),
         "uncertain": sum(score.uncertain for score in scores),
         "overall": _figures(judged, seed),
+        **by_slices(judged, [slices_of(row.answer.row) for row in judged], _figures, seed),
     }
-    for name in SLICES:
-        if any(name in slices for slices in carried.values()):
-            found[f"by_{name}"] = by_slice(
-                judged, lambda row, n=name: carried[id(row)].get(n), _figures, seed  # type: ignore[misc]
-            )  # fmt: skip
-    return found
 
 
 def _figures(judged: Sequence[_Judged], seed: int) -> dict[str, Any]:

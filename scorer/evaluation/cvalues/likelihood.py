@@ -58,8 +58,7 @@ class LikelihoodChooser:
         self._compare = compare
         self._normalise = normalise
         self._batch_size = batch_size
-        # The logits of all positions of a large vocabulary take gigabytes; few are needed.
-        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._takes = inspect.signature(model.forward).parameters
 
     @classmethod
     def load(
@@ -141,6 +140,8 @@ class LikelihoodChooser:
                 f"must be a text, not {shown(asked)}", path="items", line=number + 1, field=field
             )
         context = self._context(asked)
+        if not context:
+            raise RowError("has no tokens", path="items", line=number + 1, field="prompt")
         window = getattr(self._model.config, "max_position_embeddings", None)
         for which, text in enumerate(texts):
             continuation = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -154,7 +155,7 @@ class LikelihoodChooser:
             yield _Option(number, which, context, continuation)
 
     def _context(self, asked: str) -> list[int]:
-        """Return the tokens before the option: at least one, which the first one follows."""
+        """Return the tokens before the option."""
         if getattr(self._tokenizer, "chat_template", None):
             text = self._tokenizer.apply_chat_template(
                 [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
@@ -177,12 +178,14 @@ class LikelihoodChooser:
         )
         mask = torch.tensor([[0] * n + [1] * (longest - n) for n in padding])
         device = self._model.device
-        inputs = {
+        inputs: dict[str, Any] = {
             "input_ids": ids.to(device),
             "attention_mask": mask.to(device),
-            "position_ids": (mask.cumsum(1) - 1).clamp(min=0).to(device),
         }
-        if self._keeps:
+        if "position_ids" in self._takes:
+            inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0).to(device)
+        if "logits_to_keep" in self._takes:
+            # the logits of all positions of a large vocabulary take gigabytes
             inputs["logits_to_keep"] = kept
         with torch.inference_mode():
             logits: torch.Tensor = self._model(**inputs).logits[:, -kept:].float()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,26 +206,45 @@ def choice_figures(replies: Sequence[Reply], seed: int = 0) -> dict[str, Any]:
         if decided
         else None,
         "overall": _figures(answered, seed),
-        **{
-            f"by_{name}": by_slice(answered, lambda r, n=name: r.slices.get(n), _figures, seed)  # type: ignore[misc]
-            for name in SLICES
-            if any(name in reply.slices for reply in answered)
-        },
-        "by_label": by_slice(answered, lambda reply: reply.label, _figures, seed),
+        **by_slices(answered, [reply.slices for reply in answered], _figures, seed),
+        "by_label": _by_value(answered, [reply.label for reply in answered], _figures, seed),
     }
 
 
-def by_slice(
-    rows: Sequence[Any],
-    value: Callable[[Any], str | None],
-    figures: Callable[[Sequence[Any], int], dict[str, Any]],
+_Row = TypeVar("_Row")
+
+
+def by_slices(
+    rows: Sequence[_Row],
+    slices: Sequence[Mapping[str, str]],
+    figures: Callable[[Sequence[_Row], int], dict[str, Any]],
     seed: int,
 ) -> dict[str, Any]:
-    """Return the figures of the rows of each value, sorted; rows without one are under `-`."""
-    groups: dict[str, list[Any]] = {}
-    for row in rows:
-        groups.setdefault(value(row) or "-", []).append(row)
-    return {name: figures(groups[name], seed) for name in sorted(groups)}
+    """Return `by_NAME` for each of `SLICES` that any row carries: the figures by its values.
+
+    Args:
+        rows: The rows.
+        slices: What each of them carries, by name.
+        figures: From rows and seed to figures.
+        seed: Of the bootstraps.
+    """
+    return {
+        f"by_{name}": _by_value(rows, [one.get(name, "-") for one in slices], figures, seed)
+        for name in SLICES
+        if any(name in one for one in slices)
+    }
+
+
+def _by_value(
+    rows: Sequence[_Row],
+    values: Sequence[str],
+    figures: Callable[[Sequence[_Row], int], dict[str, Any]],
+    seed: int,
+) -> dict[str, Any]:
+    groups: dict[str, list[_Row]] = {}
+    for row, value in zip(rows, values, strict=True):
+        groups.setdefault(value, []).append(row)
+    return {value: figures(groups[value], seed) for value in sorted(groups)}
 
 
 def question_intervals(
