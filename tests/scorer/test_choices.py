@@ -55,6 +55,8 @@ def test_at_least_98_percent_are_right_and_no_choice_is_wrong(held_out: bool) ->
         "回复2比较了两种车的优缺点",
         "1. 更安全\n2. 更好",
         "1或2",
+        "\t=1",
+        "得分：2",
         "答案不是回复1",
         "千万不要选择回复1！",
         "回复1。错，应为回复2。",

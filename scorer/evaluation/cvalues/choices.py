@@ -101,7 +101,9 @@ _FILLERS = re.compile(
 )
 
 # 'reply 1 thinks that ...' and 'reply 1:' say what the reply says
-_GOES_ON = re.compile(rf"{_M}.*(?:认为|觉得|感觉|建议|会|是|say|think|believe|is\b|would)|:\s*$")
+_GOES_ON = re.compile(
+    rf"{_M}.*(?:认为|觉得|感觉|建议|会|是|say|think|believe|is\b|would)|:\s*$|^\s*[=:]"
+)
 
 # Adjectives, longest first in meaning: what is 'not safe' must not be read as 'safe'.
 _BAD_WHOLE = (
