@@ -7,6 +7,8 @@ import click
 from scorer.lazy import LazyGroup
 
 _ELSEWHERE = {
+    "annotators": "scorer.evaluation.annotator_commands",
+    "cvalues": "scorer.evaluation.cvalues.commands",
     "flames": "scorer.evaluation.flames.commands",
 }
 
