@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # rich and the scoring path are imported where they are used:
 _ELSEWHERE = {
     "benchmark": "scorer.evaluation.commands",
     "data": "scorer.data.commands",
+    "report": "scorer.report.commands",
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
 }
