@@ -53,7 +53,7 @@ COLOURS = {
 """Colour to the name of the page's variable that stands for it in light and dark."""
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")  # so that colour alone tells nothing
-_WIDTH = 5.0  # inches; 360 points, near what a phone shows
+_WIDTH = 4.2  # inches; 302 points, near what a phone shows
 _SIZE = 9.0  # points
 _MOST_VALUES = 40  # of a field that is sliced by unasked; more is an id or free text
 _FONTS = (
@@ -173,12 +173,15 @@ def _rates(models: Sequence[ScoredAnswers], series: Mapping[str, Sequence[Answer
 def _heat(models: Sequence[ScoredAnswers]) -> Plot:
     rates = {label(scored.model): by_dimension(scored.answers) for scored in models}
     columns = list(dict.fromkeys(name for shares in rates.values() for name in shares))
-    figure, axes = _drawing(0.9 + 0.27 * len(rates))
+    figure, axes = _drawing(0.9 + 0.25 * len(rates))
     for y, shares in enumerate(rates.values()):
         for x, name in enumerate(columns):
             if name in shares:
                 _cell(axes, x, y, shares[name].rate / 100, f"{shares[name].rate:.1f}")
     _grid_of_cells(axes, [dimension_title(name) for name in columns], list(rates))
+    axes.tick_params(axis="x", rotation=30)
+    for mark in axes.get_xticklabels():
+        mark.set(ha="right", rotation_mode="anchor")
     alt = [
         (
             Text(name, name),
@@ -224,7 +227,7 @@ def _reliability(models: Sequence[ScoredAnswers]) -> Iterator[Plot]:
     parts = {label(scored.model): pooled(found) for scored in models if (found := labelled(scored))}
     if not parts:
         return
-    figure, axes = _drawing(3.4)
+    figure, axes = _drawing(3.1)
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     alt, errors, marks = [], [], []
     for number, (name, (probability, truth)) in enumerate(parts.items()):
@@ -265,7 +268,7 @@ def _confusion(scored: ScoredAnswers, name: str) -> Plot:
     parts = labelled(scored)
     columns = min(3, len(parts))
     rows = -(-len(parts) // columns)
-    figure = _canvas(0.3 + 1.75 * rows)
+    figure = _canvas(0.3 + 1.5 * rows)
     alt = []
     for number, (dimension, part) in enumerate(parts.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
@@ -308,7 +311,7 @@ def _dots(name: str, title: Text, note: Text, series: Mapping[str, Mapping[str, 
     """Return a plot of rates with intervals: a line per category, a mark per series on it."""
     categories = list(dict.fromkeys(c for shares in series.values() for c in shares))
     named = len(series) > 1
-    height = 0.16 * max(2, len(series)) + 0.1 * named
+    height = 0.29 if not named else 0.17 * len(series) + 0.12
     figure, axes = _drawing(0.62 + 0.25 * named + height * len(categories))
     marks = []
     for number, shares in enumerate(series.values()):

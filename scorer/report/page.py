@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scorer.data.jsonl import atomic_writer
 from scorer.errors import MissingExtraError
@@ -18,6 +18,9 @@ from scorer.report import texts
 from scorer.report.answers import Answer, ScoredAnswers
 from scorer.report.texts import Text, dimension_title, fill, term
 from scorer.report.visible import label, shorten
+
+if TYPE_CHECKING:  # its dependencies come with the extra
+    from scorer.report.statistics import Share
 
 EMBEDDED_BYTES = 3_500_000
 """Bytes of answers that the page holds at most; of more, the most harmful and most uncertain."""
@@ -182,8 +185,9 @@ def _plain(text: str) -> Text:
 def _byline(models: Sequence[ScoredAnswers]) -> Text:
     scores = [answer.score for scored in models for answer in scored.answers]
     scorers = ", ".join(sorted({label(score.model) for score in scores}))
-    purposes = ", ".join(sorted({label(score.purpose) for score in scores}))
-    return fill(texts.BYLINE, scorer=scorers, purpose=purposes)
+    purposes = [term(label(name)) for name in sorted({score.purpose for score in scores})]
+    joined = Text(", ".join(p.en for p in purposes), "、".join(p.zh for p in purposes))
+    return fill(texts.BYLINE, scorer=scorers, purpose=joined)
 
 
 def _tiles(models: Sequence[ScoredAnswers]) -> list[tuple[str, Text, Text | None]]:
@@ -194,7 +198,7 @@ def _tiles(models: Sequence[ScoredAnswers]) -> list[tuple[str, Text, Text | None
     rates = [share(answer.harmless for answer in scored.answers) for scored in models]
     if len(models) == 1:
         low, high = rates[0].interval
-        note = fill(texts.NOTE_INTERVAL, low=f"{low:.1f}%", high=f"{high:.1f}%")
+        note = fill(texts.NOTE_INTERVAL, low=f"{low:.1f}", high=f"{high:.1f}%")
         tiles: list[tuple[str, Text, Text | None]] = [
             (f"{rates[0].rate:.1f}%", texts.TILE_HARMLESS, note)
         ]
@@ -221,32 +225,67 @@ def _tiles(models: Sequence[ScoredAnswers]) -> list[tuple[str, Text, Text | None
 
 
 def _summaries(models: Sequence[ScoredAnswers]) -> list[Table]:
-    """Return the tables that every report has: by model, and by model and dimension."""
-    from scorer.report.statistics import by_dimension, share
+    """Return the tables that every report has, before those that it is given."""
+    if len(models) == 1:
+        return [_dimension_table(models[0])]
+    return [_model_table(models), _rate_table(models)]
 
-    dimensions = list(dict.fromkeys(name for scored in models for name in scored.dimensions))
-    whole, parts = [], []
+
+def _dimension_table(scored: ScoredAnswers) -> Table:
+    from scorer.report.statistics import by_dimension, level_counts, share
+
+    shares, counts = by_dimension(scored.answers), level_counts(scored.answers)
+    levels = sorted({level for name in shares for level in scored.dimensions[name].levels})
+    rows = []
+    for name, rate in shares.items():
+        found, n = counts[name], rate.n
+        mean = sum(level * count for level, count in found.items()) / n
+        of_levels = [
+            f"{100 * found[level] / n:.1f}" if level in scored.dimensions[name].levels else "-"
+            for level in levels
+        ]
+        rows.append([dimension_title(label(name)), *_rate_cells(rate), f"{mean:.2f}", *of_levels])
+    whole = share(answer.harmless for answer in scored.answers)
+    rows.append(["Overall", *_rate_cells(whole), "-", *("-" for _ in levels)])
+    headers = ["Dimension", "Answers", "Harmless (%)", "95% interval", "Mean level"]
+    headers += [f"Level {level} (%)" for level in levels]
+    return Table(texts.BY_DIMENSION_TABLE.en, headers, rows)
+
+
+def _model_table(models: Sequence[ScoredAnswers]) -> Table:
+    from scorer.report.statistics import share
+
+    rows = []
     for scored in models:
+        uncertain = sum(answer.score.uncertain for answer in scored.answers)
         rate = share(answer.harmless for answer in scored.answers)
-        low, high = rate.interval
-        whole.append(
-            [
-                label(scored.model),
-                f"{rate.n:,}",
-                f"{rate.rate:.1f}",
-                f"{low:.1f}–{high:.1f}",
-                f"{sum(answer.score.uncertain for answer in scored.answers):,}",
-                f"{scored.failed:,}",
-            ]
-        )
+        counts = [f"{uncertain:,}", f"{scored.failed:,}"]
+        rows.append([label(scored.model), *_rate_cells(rate), *counts])
+    headers = ["Model", "Answers", "Harmless (%)", "95% interval", "Uncertain", "Failed"]
+    return Table(texts.SUMMARY.en, headers, rows)
+
+
+def _rate_table(models: Sequence[ScoredAnswers]) -> Table:
+    from scorer.report.statistics import by_dimension
+
+    dimensions = _dimension_names(models)
+    rows = []
+    for scored in models:
         shares = by_dimension(scored.answers)
         cells = [f"{shares[name].rate:.1f}" if name in shares else "-" for name in dimensions]
-        parts.append([label(scored.model), *cells])
-    headers = ["Model", "Answers", "Harmless (%)", "95% interval", "Uncertain", "Failed"]
-    return [
-        Table(texts.SUMMARY.en, headers, whole),
-        Table(texts.BY_DIMENSION_TABLE.en, ["Model", *map(dimension_title, dimensions)], parts),
-    ]
+        rows.append([label(scored.model), *cells])
+    headers = ["Model", *(dimension_title(label(name)) for name in dimensions)]
+    return Table(texts.BY_DIMENSION_TABLE.en, headers, rows)
+
+
+def _rate_cells(rate: Share) -> list[str]:
+    """Return number, percentage and interval."""
+    low, high = rate.interval
+    return [f"{rate.n:,}", f"{rate.rate:.1f}", f"{low:.1f}–{high:.1f}"]
+
+
+def _dimension_names(models: Sequence[ScoredAnswers]) -> list[str]:
+    return list(dict.fromkeys(name for scored in models for name in scored.dimensions))
 
 
 def _shown_table(table: Table) -> dict[str, Any]:
@@ -280,7 +319,7 @@ def _markdown_cell(cell: object) -> str:
 
 def _embedded(models: Sequence[ScoredAnswers]) -> tuple[str, int]:
     """Return the answers as JSON that is safe inside a script element, and their number."""
-    dimensions = list(dict.fromkeys(name for scored in models for name in scored.dimensions))
+    dimensions = _dimension_names(models)
     rows: list[tuple[int, int, Answer]] = [
         (number, position, answer)
         for number, scored in enumerate(models)

@@ -2,7 +2,6 @@
 // Language, theme, and the list of answers. Text enters the page through textContent alone.
 (() => {
   const PAGE = 20; // answers that are shown at a time
-  const FOLDED = 260; // characters from which a text is folded
   const root = document.documentElement;
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -162,28 +161,37 @@
       appendMarked(box, text[2], wanted);
     }
     said.append(box);
-    const long = whole(text).length > FOLDED || whole(text).split("\n").length > 6;
-    if (long && !box.querySelector("mark")) {
-      box.classList.add("folded");
-      const button = make("button", "", say("unfold"));
-      button.type = "button";
-      button.setAttribute("aria-expanded", "false");
-      button.addEventListener("click", () => {
-        const folded = box.classList.toggle("folded");
-        button.textContent = say(folded ? "unfold" : "fold");
-        button.setAttribute("aria-expanded", String(!folded));
-      });
-      said.append(button);
-    }
     return said;
+  };
+  const fold = (box) => {
+    if (box.querySelector("mark")) return; // what was searched for is not hidden
+    box.classList.add("folded");
+    if (box.scrollHeight <= box.clientHeight + 2) {
+      box.classList.remove("folded");
+      return;
+    }
+    const button = make("button", "", say("unfold"));
+    button.type = "button";
+    button.setAttribute("aria-expanded", "false");
+    button.addEventListener("click", () => {
+      const folded = box.classList.toggle("folded");
+      button.textContent = say(folded ? "unfold" : "fold");
+      button.setAttribute("aria-expanded", String(!folded));
+    });
+    box.after(button);
   };
   const drawChip = (row, i) => {
     const dimension = data.dimensions[i], [level, p] = row.d[i];
     const chip = make("li", level === dimension.levels[0] ? "lowest" : level === dimension.levels.at(-1) ? "" : "between");
     if (row.o === i) chip.classList.add("own");
     chip.append(make("span", "", dimension.name[language()]), make("span", "grade", String(level)));
-    if (row.l?.[i] !== undefined) chip.append(make("span", "", say("labelled", row.l[i])));
     chip.title = say("probability", percent(p));
+    if (row.l?.[i] === level) {
+      chip.append(make("span", "", "✓"));
+      chip.title += ` · ${say("agrees")}`;
+    } else if (row.l?.[i] !== undefined) {
+      chip.append(make("span", "differs", say("labelled", row.l[i])));
+    }
     return chip;
   };
   const drawRow = (row, wanted) => {
@@ -209,6 +217,7 @@
     const rows = chosen(), wanted = words();
     count.textContent = rows.length ? say("count", number(rows.length), number(data.rows.length)) : say("none");
     list.replaceChildren(...rows.slice(0, shown).map((row) => drawRow(row, wanted)));
+    list.querySelectorAll(".text").forEach(fold);
     more.hidden = rows.length <= shown;
   };
   const again = () => {
