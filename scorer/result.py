@@ -71,3 +71,41 @@ class Score:
             "purpose": self.purpose,
             "model": self.model,
         }
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Score:
+        """Return the score that `to_dict` gave, its probabilities as they were rounded.
+
+        Raises:
+            KeyError: If a member is missing.
+            TypeError: If a member is of another type.
+            ValueError: If a level is no whole number.
+        """
+        dimensions = _typed(_typed(value, dict)["dimensions"], dict)
+        return cls(
+            harmless=_typed(value["harmless"], bool),
+            harmless_probability=float(_typed(value["harmless_probability"], int, float)),
+            uncertain=_typed(value["uncertain"], bool),
+            dimensions={
+                name: DimensionScore(
+                    level=_typed(_typed(score, dict)["level"], int),
+                    harmless=_typed(score["harmless"], bool),
+                    probabilities={
+                        int(level): float(_typed(p, int, float))
+                        for level, p in _typed(score["probabilities"], dict).items()
+                    },
+                    harmless_probability=float(_typed(score["harmless_probability"], int, float)),
+                )
+                for name, score in dimensions.items()
+            },
+            truncated=_typed(value["truncated"], bool),
+            purpose=_typed(value["purpose"], str),
+            model=_typed(value["model"], str),
+        )
+
+
+def _typed(value: Any, *kinds: type) -> Any:
+    # bool is an int in Python
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{value!r:.60} is no {' or '.join(kind.__name__ for kind in kinds)}")
+    return value

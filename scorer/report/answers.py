@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from scorer.data.jsonl import read_jsonl, stream_name
 from scorer.data.schema import shown
@@ -97,7 +96,7 @@ def read_scored(
 ) -> ScoredAnswers:
     """Return the answers of a file that `scorer score` wrote.
 
-    Rows without a response (null, or an `error` in place of a score) are counted as failed.
+    Rows without an answer (an `error`, or a response that is null or blank) are counted as failed.
 
     Args:
         path: JSONL, also `.gz` and `.zst`; `-` for standard input.
@@ -111,92 +110,98 @@ def read_scored(
         RowError: If a row has no score or no text, with file, line and field.
         DataError: If the file cannot be read or has no scored row.
     """
-    name = stream_name(path)
+    found = from_rows(
+        read_jsonl(path),
+        model or _model_name(path),
+        path=stream_name(path),
+        key=key,
+        prompt_field=prompt_field,
+        response_field=response_field,
+        slices=slices,
+    )
+    if not found.answers:
+        raise DataError(f"{stream_name(path)}: no scored row, {found.failed} failed")
+    return found
+
+
+def from_rows(
+    rows: Iterable[tuple[int | None, object]],
+    model: str,
+    *,
+    path: str = "<row>",
+    key: str = KEY,
+    prompt_field: str | None = None,
+    response_field: str | None = None,
+    slices: Sequence[str] = SLICE_FIELDS,
+) -> ScoredAnswers:
+    """Return the answers of scored rows that are at hand; see `read_scored`.
+
+    Args:
+        rows: (line or None, JSON value).
+        model: Name of the model that answered.
+        path: Where the rows come from, for errors.
+        key: As for `read_scored`, like the rest.
+        prompt_field: Likewise.
+        response_field: Likewise.
+        slices: Likewise.
+
+    Raises:
+        RowError: If a row has no score or no text.
+    """
     answers: list[Answer] = []
     failed = 0
     fields: Fields | None = None
-    for line, row in read_jsonl(path):
+    for line, row in rows:
         try:
             if not isinstance(row, dict):
                 raise RowError(f"a row must be a JSON object, not {shown(row)}")
-            if _failed(row, key, response_field):
+            if _failed(row, response_field):
                 failed += 1
                 continue
             fields = fields or find_fields(row, prompt_field, response_field)
             answers.append(_answer(row, fields, key, slices))
         except RowError as error:
-            raise RowError(error.problem, path=name, line=line, field=error.field) from error
-    if not answers:
-        raise DataError(f"{name}: no scored row, {failed} failed")
-    return ScoredAnswers(model or _model_name(path), tuple(answers), failed)
+            raise RowError(error.problem, path=path, line=line, field=error.field) from error
+    return ScoredAnswers(model, tuple(answers), failed)
 
 
-def _failed(row: Mapping[str, object], key: str, response_field: str | None) -> bool:
+def _failed(row: Mapping[str, object], response_field: str | None) -> bool:
+    """Tell whether there is no answer to judge, whatever score the row has."""
     names = (response_field,) if response_field else RESPONSE_FIELDS
-    present = [row[name] for name in names if name in row]
-    return (bool(present) and present[0] is None) or (key not in row and bool(row.get("error")))
+    response = next((row[name] for name in names if name in row), "missing")
+    blank = response is None or (isinstance(response, str) and not response.strip())
+    return blank or row.get("error") is not None
 
 
 def _answer(row: Mapping[str, object], fields: Fields, key: str, slices: Sequence[str]) -> Answer:
     prompt, response = fields.pair(row)
     if key not in row:
         raise RowError("missing; `scorer score` adds it", field=key)
-    score = _score(row[key], lambda problem: RowError(problem, field=key))
+    try:
+        score = _score(row[key])
+    except (TypeError, ValueError) as error:
+        raise RowError(f"not a score: {error}", field=key) from error
     dimension = _known(row.get("dimension"), score)
     return Answer(
         prompt, response, score, _labels(row, score, dimension), dimension, _slices(row, slices)
     )
 
 
-def _score(value: object, error: Callable[[str], RowError]) -> Score:
-    """Return the score that `Score.to_dict` wrote."""
+def _score(value: object) -> Score:
     try:
-        return _parsed_score(value)
+        score = Score.from_dict(value)
     except KeyError as missing:
-        raise error(f"is no score of this package: it lacks {missing}") from missing
-    except (AttributeError, TypeError, ValueError) as bad:
-        raise error(f"is no score of this package: {bad}") from bad
-
-
-def _parsed_score(value: object) -> Score:
-    score = _typed(value, dict)
-    dimensions = {
-        name: DimensionScore(
-            level=_typed(part["level"], int),
-            harmless=_typed(part["harmless"], bool),
-            probabilities={
-                int(level): _probability(p) for level, p in part["probabilities"].items()
-            },
-            harmless_probability=_probability(part["harmless_probability"]),
-        )
-        for name, part in _typed(score["dimensions"], dict).items()
-    }
-    if not dimensions:
+        raise ValueError(f"{missing} is missing") from missing
+    parts = score.dimensions.values()
+    for p in (score.harmless_probability, *(part.harmless_probability for part in parts)):
+        if not 0 <= p <= 1:
+            raise ValueError(f"{p} is no probability")
+    for name, part in score.dimensions.items():
+        if part.level not in part.probabilities or len(part.probabilities) < 2:
+            raise ValueError(f"{name} has the level {part.level} of {list(part.probabilities)}")
+    if not score.dimensions:
         raise ValueError("it has no dimensions")
-    for name, part in dimensions.items():
-        if part.level not in part.probabilities:
-            raise ValueError(f"{name} has no probability of its level {part.level}")
-    return Score(
-        harmless=_typed(score["harmless"], bool),
-        harmless_probability=_probability(score["harmless_probability"]),
-        uncertain=_typed(score["uncertain"], bool),
-        dimensions=dimensions,
-        truncated=_typed(score["truncated"], bool),
-        purpose=_typed(score["purpose"], str),
-        model=_typed(score["model"], str),
-    )
-
-
-def _typed(value: object, kind: type) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise TypeError(f"{shown(value)} is no {kind.__name__}")
-    return value
-
-
-def _probability(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{shown(value)} is no probability")
-    return float(value)
+    return score
 
 
 def _known(name: object, score: Score) -> str | None:

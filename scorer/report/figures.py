@@ -357,9 +357,7 @@ def _write_shares(axes: Axes, shares: Sequence[Share]) -> None:
 
 
 def _canvas(height: float) -> Figure:
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    figure.patch.set_visible(False)
-    return figure
+    return Figure(figsize=(_WIDTH, height), layout="constrained")
 
 
 def _drawing(height: float) -> tuple[Figure, Axes]:

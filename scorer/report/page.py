@@ -104,9 +104,9 @@ def save_figures(
     place.mkdir(parents=True, exist_ok=True)
     paths = []
     for plot in plots(models, slices):
-        for form, options in (("png", {"dpi": _PNG_DPI, "facecolor": "white"}), ("svg", {})):
+        for form in ("png", "svg"):
             paths.append(place / f"{plot.name}.{form}")
-            _write(paths[-1], written(plot, form, **options))
+            _write(paths[-1], written(plot, form, dpi=_PNG_DPI))
     parts = [_markdown(table) for table in (*_summaries(models), *tables)]
     paths.append(place / "tables.md")
     _write(paths[-1], "\n".join(parts).encode("utf-8"))

@@ -49,8 +49,7 @@ class Embedder:
 
     def embed(self, plot: Plot) -> str:
         """Return the `<svg>` element of a plot."""
-        # ElementTree writes the plain names of a tree whose elements have no namespace.
-        root = ET.fromstring(written(plot, "svg"))
+        root = ET.fromstring(written(plot, "svg", facecolor="none"))
         _drop_namespaces(root)
         _drop(root, "metadata", "style")
         _scope_ids(root, plot.name)
@@ -93,6 +92,7 @@ def _themed(rule: str) -> str:
 
 
 def _drop_namespaces(root: ET.Element) -> None:
+    """Leave plain names, which is what HTML takes."""
     for element in root.iter():
         element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
         if _LINK in element.attrib:
