@@ -12,24 +12,22 @@ from scorer.errors import DataError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_SAVE_DIR = click.option(
+    "--save-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for each plot as PNG and SVG, and the tables in Markdown.",
+)
+
 
 def report_options(command: _Command) -> _Command:
     """Add `--report` and `--save-dir` to a command; it passes both on to `write_report`."""
-    for option in (
-        click.option(
-            "--save-dir",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Folder for each plot as PNG and SVG, and the tables in Markdown.",
-        ),
-        click.option(
-            "--report",
-            metavar="HTML",
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Write one self-contained HTML page with tables, plots and answers.",
-        ),
-    ):
-        command = option(command)
-    return command
+    page = click.option(
+        "--report",
+        metavar="HTML",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write one self-contained HTML page with tables, plots and answers.",
+    )
+    return page(_SAVE_DIR(command))
 
 
 @click.command()
@@ -42,11 +40,7 @@ def report_options(command: _Command) -> _Command:
     required=True,
     help="The page; one file that needs no network.",
 )
-@click.option(
-    "--save-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for each plot as PNG and SVG, and the tables in Markdown.",
-)
+@_SAVE_DIR
 @click.option("--title", help="Heading of the page.")
 @click.option(
     "--name",
@@ -97,6 +91,9 @@ def report(
         for path, name in zip(scored, names or [None] * len(scored), strict=True)
     ]
     _refuse_same_names([model.model for model in models])
+    for field in slices:
+        if not any(field in answer.slices for model in models for answer in model.answers):
+            raise DataError(f"no row has the field {field!r} of --slice")
     write_report(models, output, save_dir, title=title, slices=slices)
     click.echo(f"{output}: {sum(len(model.answers) for model in models):,} answers")
 

@@ -300,11 +300,7 @@ def _slice(
     if any(shares.values()):
         name = re.sub(r"\W", "-", label(field))
         title = fill(texts.SLICE, field=term(label(field)))
-        named = {
-            key: {label(value, 24): share for value, share in found.items()}
-            for key, found in shares.items()
-        }
-        yield _dots(f"slice-{name}", title, texts.SLICE_NOTE, named)
+        yield _dots(f"slice-{name}", title, texts.SLICE_NOTE, shares)
 
 
 def _dots(name: str, title: Text, note: Text, series: Mapping[str, Mapping[str, Share]]) -> Plot:

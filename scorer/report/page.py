@@ -139,12 +139,12 @@ def _write(path: Path, content: bytes) -> None:
 def _check(models: Sequence[ScoredAnswers]) -> None:
     if not models:
         raise ValueError("a report needs the scored answers of at least one model")
-    names = [scored.model for scored in models]
-    for scored in models:
+    names = [label(scored.model) for scored in models]
+    for name, scored in zip(names, models, strict=True):
         if not scored.answers:
-            raise ValueError(f"model {scored.model!r} has no scored answer")
-        if names.count(scored.model) > 1:
-            raise ValueError(f"two models have the name {scored.model!r}")
+            raise ValueError(f"model {name!r} has no scored answer")
+        if names.count(name) > 1:
+            raise ValueError(f"two models have the name {name!r}")
 
 
 def _environment() -> Any:
@@ -314,7 +314,9 @@ def _markdown(table: Table) -> str:
 
 
 def _markdown_cell(cell: object) -> str:
-    return label(str(cell), _LONGEST_CELL).replace("\\", "\\\\").replace("|", "\\|")
+    """Return a cell that neither ends early nor becomes HTML."""
+    text = label(str(cell), _LONGEST_CELL).replace("\\", "\\\\").replace("|", "\\|")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 def _embedded(models: Sequence[ScoredAnswers]) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scorer.errors import MissingExtraError
 from scorer.report.answers import Answer, ScoredAnswers
+from scorer.report.visible import label
 
 try:
     from scipy.stats import binomtest
@@ -24,6 +25,8 @@ MOST_VALUES = 12
 """Values of a slice that are shown; the rarer ones are taken together."""
 
 OTHER = "other"
+
+_LONGEST_VALUE = 24  # characters of a slice's value that a plot has room for
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,9 @@ def by_length(answers: Iterable[Answer]) -> dict[str, Share]:
 
 
 def slice_values(models: Iterable[ScoredAnswers], field: str) -> list[str]:
-    """Return the values of a field that are shown, the most frequent first."""
+    """Return the values of a field that are shown, as they are shown, the most frequent first."""
     counts = Counter(
-        answer.slices[field]
+        _value(answer, field)
         for scored in models
         for answer in scored.answers
         if field in answer.slices
@@ -101,9 +104,13 @@ def by_slice(answers: Iterable[Answer], field: str, values: Sequence[str]) -> di
     known = set(values)
     return _grouped(
         (answer for answer in answers if field in answer.slices),
-        lambda answer: answer.slices[field] if answer.slices[field] in known else OTHER,
+        lambda answer: value if (value := _value(answer, field)) in known else OTHER,
         values,
     )
+
+
+def _value(answer: Answer, field: str) -> str:
+    return label(answer.slices[field], _LONGEST_VALUE)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import pytest
 
 from scorer.dimensions import Dimension
 from scorer.errors import DataError, RowError
-from scorer.report import Answer, ScoredAnswers, read_scored
-from scorer.report.answers import from_rows
+from scorer.report import Answer, ScoredAnswers, from_rows, read_scored
 from scorer.result import DimensionScore, Score
 
 Row = Callable[..., dict[str, Any]]

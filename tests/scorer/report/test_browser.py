@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from scorer.report import Table, render
-from scorer.report.answers import from_rows
+from scorer.report import Table, from_rows, render
 
 Row = Callable[..., dict[str, Any]]
 

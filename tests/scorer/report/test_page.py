@@ -10,13 +10,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from scorer.cli import cli
-from scorer.report import ScoredAnswers, Table, render, save_figures
+from scorer.report import ScoredAnswers, Table, from_rows, render, save_figures, write_report
 from scorer.report import page as page_module
-from scorer.report.answers import from_rows
+from scorer.report.commands import report_options
 
 Row = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -55,7 +56,7 @@ def test_tables_and_plots_show_the_figures(scored_row: Row) -> None:
     assert ">60.0%</dd>" in page
     assert "Safety 80.0% (58.4–91.9, n 20)" in page  # the plot's text for who cannot see it
     assert "安全 80.0% (58.4–91.9, n 20)" in page
-    assert re.search(r'class="figure">Overall|Overall', page)
+    assert '<span class="en">Overall</span><span class="zh" lang="zh">总体</span>' in page
 
 
 def test_wilson_interval_is_the_published_one(scored_row: Row) -> None:
@@ -240,4 +241,24 @@ def test_command_names_what_is_wrong(scored_row: Row, write_rows: Write, tmp_pat
     unscored = CliRunner().invoke(cli, ["report", broken, "-o", out])
     assert unscored.exit_code == 2
     assert "broken.jsonl:1: harmlessness: missing" in unscored.output
+    field = CliRunner().invoke(cli, ["report", path, "-o", out, "--slice", "topic"])
+    assert "no row has the field 'topic' of --slice" in field.output
     assert not Path(out).exists()
+
+
+def test_options_for_other_commands(scored_row: Row, write_rows: Write, tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    @click.command()
+    @report_options
+    def command(report: Path | None, save_dir: Path | None) -> None:
+        seen.append((report, save_dir))
+        write_report([model(scored_row, n=3)], report, save_dir)
+
+    page, folder = tmp_path / "out.html", tmp_path / "figures"
+    result = CliRunner().invoke(command, ["--report", str(page), "--save-dir", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert (folder / "rate.png").is_file()
+    CliRunner().invoke(command, [])
+    assert seen == [(page, folder), (None, None)]
