@@ -81,7 +81,7 @@ class Plot:
     figure: Figure
 
 
-def style() -> dict[str, object]:
+def style() -> dict[Any, Any]:
     """Return matplotlib's settings for writing the plots: text stays text."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return {

@@ -162,7 +162,7 @@ def _environment() -> Any:
 
 
 def _asset(name: str) -> str:
-    return files("scorer.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("scorer.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:

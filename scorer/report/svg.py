@@ -8,6 +8,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from copy import deepcopy
+from typing import Any
 
 import matplotlib
 
@@ -19,7 +20,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 _STROKES = "*{stroke-linejoin:round;stroke-linecap:butt}"
 
 
-def written(plot: Plot, form: str, **options: object) -> bytes:
+def written(plot: Plot, form: str, **options: Any) -> bytes:
     """Return the file of a plot; `form` is `svg` or `png`."""
     stream = io.BytesIO()
     with matplotlib.rc_context(style()), warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from scorer.cli import cli
+from scorer.errors import MissingExtraError
 from scorer.report import ScoredAnswers, Table, from_rows, render, save_figures, write_report
 from scorer.report import page as page_module
 from scorer.report.commands import report_options
@@ -194,10 +196,18 @@ def test_callers_mistakes(scored_row: Row, names: tuple[str, ...], message: str)
         render([model(scored_row, name, n=2) for name in names])
 
 
+def test_a_missing_extra_names_its_install_line(
+    scored_row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'harmlessness-scorer\[report\]'"):
+        render([model(scored_row, n=2)])
+
+
 def test_figures_for_a_paper(scored_row: Row, tmp_path: Path) -> None:
     from PIL import Image
 
-    table = Table("With a | pipe", ["a|b"], [["c\nd|"]])
+    table = Table("With a | pipe", ["a|b"], [["c\nd|"], ["<b>1 <0.5"]])
     paths = save_figures([model(scored_row, labels={"safety": 3})], tmp_path, [table])
     names = {path.name for path in paths}
     assert {"rate.png", "rate.svg", "levels.png", "confusion.svg", "tables.md"} <= names
@@ -212,6 +222,7 @@ def test_figures_for_a_paper(scored_row: Row, tmp_path: Path) -> None:
     assert "| Safety | 20 | 80.0 | 58.4–91.9 | 2.60 | 20.0 | 0.0 | 80.0 |" in markdown
     assert "| a\\|b |" in markdown
     assert "| c d\\| |" in markdown
+    assert "| &lt;b>1 <0.5 |" in markdown
 
 
 def test_command_writes_page_and_figures(
