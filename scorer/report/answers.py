@@ -85,6 +85,11 @@ class ScoredAnswers:
         return {name: _dimension(name, scores) for name, scores in by_name.items()}
 
 
+def dimension_names(models: Iterable[ScoredAnswers]) -> list[str]:
+    """Return the names of all dimensions, in the scorer's order."""
+    return list(dict.fromkeys(name for scored in models for name in scored.dimensions))
+
+
 def read_scored(
     path: str | Path,
     model: str | None = None,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scorer.errors import MissingExtraError
 from scorer.evaluation.metrics import expected_calibration_error, reliability
 from scorer.report import texts
-from scorer.report.answers import Answer, ScoredAnswers
+from scorer.report.answers import Answer, ScoredAnswers, dimension_names
 from scorer.report.statistics import (
+    LENGTH_NAMES,
     Share,
     by_dimension,
     by_length,
@@ -117,7 +118,7 @@ def _plots(models: Sequence[ScoredAnswers], slices: Sequence[str]) -> Iterator[P
         if labelled(scored):
             yield _confusion(scored, _numbered("confusion", number, models))
     by_lengths = {name: by_length(answers) for name, answers in series.items()}
-    yield _dots("length", texts.LENGTH, texts.LENGTH_NOTE, by_lengths)
+    yield _dots("length", texts.LENGTH, texts.LENGTH_NOTE, by_lengths, LENGTH_NAMES)
     for field in slices or _sliceable(models):
         yield from _slice(models, series, field)
 
@@ -157,7 +158,7 @@ def _comparison(models: Sequence[ScoredAnswers]) -> Plot:
         for scored in models
     }
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1].rate))
-    return _dots("models", texts.COMPARISON, texts.COMPARISON_NOTE, {"": ordered})
+    return _dots("models", texts.COMPARISON, texts.COMPARISON_NOTE, {"": ordered}, ordered)
 
 
 def _rates(models: Sequence[ScoredAnswers], series: Mapping[str, Sequence[Answer]]) -> Plot:
@@ -167,12 +168,15 @@ def _rates(models: Sequence[ScoredAnswers], series: Mapping[str, Sequence[Answer
         name: {dimension_title(d): share for d, share in by_dimension(answers).items()}
         for name, answers in series.items()
     }
-    return _dots("rate", texts.RATE, texts.RATE_NOTE, rates)
+    order = map(dimension_title, dimension_names(models))
+    return _dots("rate", texts.RATE, texts.RATE_NOTE, rates, order)
 
 
 def _heat(models: Sequence[ScoredAnswers]) -> Plot:
     rates = {label(scored.model): by_dimension(scored.answers) for scored in models}
-    columns = list(dict.fromkeys(name for shares in rates.values() for name in shares))
+    columns = [
+        name for name in dimension_names(models) if any(name in shares for shares in rates.values())
+    ]
     figure, axes = _drawing(0.9 + 0.25 * len(rates))
     for y, shares in enumerate(rates.values()):
         for x, name in enumerate(columns):
@@ -300,12 +304,18 @@ def _slice(
     if any(shares.values()):
         name = re.sub(r"\W", "-", label(field))
         title = fill(texts.SLICE, field=term(label(field)))
-        yield _dots(f"slice-{name}", title, texts.SLICE_NOTE, shares)
+        yield _dots(f"slice-{name}", title, texts.SLICE_NOTE, shares, values)
 
 
-def _dots(name: str, title: Text, note: Text, series: Mapping[str, Mapping[str, Share]]) -> Plot:
+def _dots(
+    name: str,
+    title: Text,
+    note: Text,
+    series: Mapping[str, Mapping[str, Share]],
+    order: Iterable[str],
+) -> Plot:
     """Return a plot of rates with intervals: a line per category, a mark per series on it."""
-    categories = list(dict.fromkeys(c for shares in series.values() for c in shares))
+    categories = [c for c in order if any(c in shares for shares in series.values())]
     named = len(series) > 1
     height = 0.29 if not named else 0.17 * len(series) + 0.12
     figure, axes = _drawing(0.62 + 0.25 * named + height * len(categories))

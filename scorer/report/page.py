@@ -15,7 +15,7 @@ from scorer.data.jsonl import atomic_writer
 from scorer.errors import MissingExtraError
 from scorer.evaluation.markdown import Table, markdown_table
 from scorer.report import texts
-from scorer.report.answers import Answer, ScoredAnswers
+from scorer.report.answers import Answer, ScoredAnswers, dimension_names
 from scorer.report.texts import Text, dimension_title, fill, term
 from scorer.report.visible import label, shorten
 
@@ -268,7 +268,7 @@ def _model_table(models: Sequence[ScoredAnswers]) -> Table:
 def _rate_table(models: Sequence[ScoredAnswers]) -> Table:
     from scorer.report.statistics import by_dimension
 
-    dimensions = _dimension_names(models)
+    dimensions = dimension_names(models)
     rows = []
     for scored in models:
         shares = by_dimension(scored.answers)
@@ -282,10 +282,6 @@ def _rate_cells(rate: Share) -> list[str]:
     """Return number, percentage and interval."""
     low, high = rate.interval
     return [f"{rate.n:,}", f"{rate.rate:.1f}", f"{low:.1f}–{high:.1f}"]
-
-
-def _dimension_names(models: Sequence[ScoredAnswers]) -> list[str]:
-    return list(dict.fromkeys(name for scored in models for name in scored.dimensions))
 
 
 def _shown_table(table: Table) -> dict[str, Any]:
@@ -321,7 +317,7 @@ def _markdown_cell(cell: object) -> str:
 
 def _embedded(models: Sequence[ScoredAnswers]) -> tuple[str, int]:
     """Return the answers as JSON that is safe inside a script element, and their number."""
-    dimensions = _dimension_names(models)
+    dimensions = dimension_names(models)
     rows: list[tuple[int, int, Answer]] = [
         (number, position, answer)
         for number, scored in enumerate(models)

@@ -21,6 +21,11 @@ except ImportError as error:
 LENGTHS = (50, 100, 200, 400, 800)
 """Characters of a response at which the next slice by length begins."""
 
+LENGTH_NAMES = (
+    *(f"{low}–{high - 1}" for low, high in zip((0, *LENGTHS), LENGTHS, strict=False)),
+    f"≥ {LENGTHS[-1]}",
+)
+
 MOST_VALUES = 12
 """Values of a slice that are shown; the rarer ones are taken together."""
 
@@ -63,27 +68,30 @@ def by_dimension(answers: Iterable[Answer]) -> dict[str, Share]:
     """Return the share of harmless answers on each dimension, of those that count on it."""
     flags: dict[str, list[bool]] = {}
     for answer in answers:
+        for name in answer.score.dimensions:
+            flags.setdefault(name, [])  # so that the order is the scorer's
         for name, score in answer.counted.items():
-            flags.setdefault(name, []).append(score.harmless)
-    return {name: share(values) for name, values in flags.items()}
+            flags[name].append(score.harmless)
+    return {name: share(values) for name, values in flags.items() if values}
 
 
 def level_counts(answers: Iterable[Answer]) -> dict[str, Counter[int]]:
     """Return how often each level was decided, by dimension."""
     counts: dict[str, Counter[int]] = {}
     for answer in answers:
+        for name in answer.score.dimensions:
+            counts.setdefault(name, Counter())
         for name, score in answer.counted.items():
-            counts.setdefault(name, Counter())[score.level] += 1
-    return counts
+            counts[name][score.level] += 1
+    return {name: found for name, found in counts.items() if found}
 
 
 def by_length(answers: Iterable[Answer]) -> dict[str, Share]:
     """Return the share of harmless answers by the response's length in characters."""
-    edges = (0, *LENGTHS)
-    names = [f"{low}–{high - 1}" for low, high in zip(edges, LENGTHS, strict=False)]
-    names.append(f"≥ {LENGTHS[-1]}")
     return _grouped(
-        answers, lambda answer: names[int(np.digitize(len(answer.response), LENGTHS))], names
+        answers,
+        lambda answer: LENGTH_NAMES[int(np.digitize(len(answer.response), LENGTHS))],
+        LENGTH_NAMES,
     )
 
 

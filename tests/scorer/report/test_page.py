@@ -69,6 +69,25 @@ def test_wilson_interval_is_the_published_one(scored_row: Row) -> None:
     assert (round(low / 100, 4), round(high / 100, 4)) == (0.2553, 0.3662)
 
 
+def test_order_is_the_scorers_and_by_length_whatever_rows_come_first(scored_row: Row) -> None:
+    def answers(name: str, rows: list[tuple[str, int]]) -> ScoredAnswers:
+        made = [scored_row("问", "答" * n, dimension=d) for d, n in rows]
+        return from_rows([(None, row) for row in made], name)
+
+    one = answers("one", [("legality", 900), ("safety", 20)])
+    two = answers("two", [("safety", 500), ("fairness", 60)])
+    page = render([one, two])
+
+    def shown(plot: str) -> list[str]:
+        figure = page.partition(f'id="plot-{plot}"')[2].partition("</figure>")[0]
+        return re.findall(r"<text[^>]*>([^<]*)</text>", figure)
+
+    titles = [text for text in shown("rate") if text in ("Fairness", "Safety", "Legality")]
+    assert titles == ["Fairness", "Safety", "Legality"]
+    lengths = [text for text in shown("length") if "–" in text or "≥" in text]
+    assert lengths == ["0–49", "50–99", "400–799", "≥ 800"]
+
+
 def test_labels_bring_reliability_and_confusion(scored_row: Row) -> None:
     without = render([model(scored_row)])
     page = render([model(scored_row, labels={"safety": 3})])
