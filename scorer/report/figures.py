@@ -392,7 +392,7 @@ def _categories(axes: Axes, names: Sequence[str]) -> None:
 def _legend(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
     axes.figure.legend(
         handles,
-        names,
+        [f" {name}" if name.startswith("_") else name for name in names],  # else it is left out
         loc="outside upper left",
         ncols=min(3, len(names)),
         frameon=False,

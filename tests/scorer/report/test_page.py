@@ -155,7 +155,8 @@ HOSTILE = [
 def test_hostile_text_stays_text(scored_row: Row, text: str) -> None:
     row = scored_row(text, text, source=text, kind="b")
     rows = [(None, row), (None, scored_row("问", "答", source="a", kind="c"))]
-    page = render([from_rows(rows, text)], [Table(text, [text], [[text]])], title=text)
+    models = [from_rows(rows, text), from_rows(rows[1:], "b")]
+    page = render(models, [Table(text, [text], [[text]])], title=text)
     page.encode("utf-8")
     assert page.count("<script") == 2
     assert page.count("</script") == 2
