@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scorer.data.jsonl import read_jsonl, stream_name
 from scorer.data.schema import shown
-from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension
+from scorer.dimensions import DEFAULT_DIMENSIONS, OVERALL, Dimension
 from scorer.errors import DataError, RowError
 from scorer.inference.fields import RESPONSE_FIELDS, Fields, find_fields
 from scorer.inference.stream import KEY
@@ -202,6 +202,8 @@ def _score(value: object) -> Score:
         if not 0 <= p <= 1:
             raise ValueError(f"{p} is no probability")
     for name, part in score.dimensions.items():
+        if not name.isidentifier() or name == OVERALL:
+            raise ValueError(f"{shown(name)} is no name of a dimension")
         if part.level not in part.probabilities or len(part.probabilities) < 2:
             raise ValueError(f"{name} has the level {part.level} of {list(part.probabilities)}")
     if not score.dimensions:

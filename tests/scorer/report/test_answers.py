@@ -75,6 +75,14 @@ def test_a_probability_out_of_range_is_an_error(scored_row: Row) -> None:
         from_rows([(1, row)], "m")
 
 
+def test_a_dimension_is_named_by_an_identifier(scored_row: Row) -> None:
+    row = scored_row("问", "答")
+    dimensions = row["harmlessness"]["dimensions"]
+    dimensions["<b>\x07"] = dimensions.pop("safety")
+    with pytest.raises(RowError, match="is no name of a dimension"):
+        from_rows([(1, row)], "m")
+
+
 def test_a_file_of_failures_has_nothing_to_report(write_rows: Write) -> None:
     with pytest.raises(DataError, match="no scored row, 1 failed"):
         read_scored(write_rows([{"prompt": "问", "response": None, "error": "429"}]))

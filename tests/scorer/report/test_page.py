@@ -17,8 +17,15 @@ from click.testing import CliRunner
 
 from scorer.cli import cli
 from scorer.errors import MissingExtraError
-from scorer.report import ScoredAnswers, Table, from_rows, render, save_figures, write_report
-from scorer.report import page as page_module
+from scorer.report import (
+    ScoredAnswers,
+    Table,
+    embedding,
+    from_rows,
+    render,
+    save_figures,
+    write_report,
+)
 from scorer.report.commands import report_options
 
 Row = Callable[..., dict[str, Any]]
@@ -193,7 +200,7 @@ def test_a_thousand_answers_stay_far_under_five_megabytes(scored_row: Row) -> No
 def test_of_more_answers_than_fit_the_most_harmful_and_uncertain_are_kept(
     scored_row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module, "EMBEDDED_BYTES", 4000)
+    monkeypatch.setattr(embedding, "EMBEDDED_BYTES", 4000)
     rows = [scored_row(f"{i}", "答", {"safety": 1} if i == 70 else {}, i == 90) for i in range(100)]
     page = render([from_rows([(None, row) for row in rows], "m")])
     kept = [row["p"] for row in embedded(page)["rows"]]
