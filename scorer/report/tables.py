@@ -86,11 +86,11 @@ def _model_table(models: Sequence[ScoredAnswers]) -> Table:
 
 
 def _rate_table(models: Sequence[ScoredAnswers]) -> Table:
-    dimensions = dimension_names(models)
+    shares = [by_dimension(scored.answers) for scored in models]
+    dimensions = [d for d in dimension_names(models) if any(d in one for one in shares)]
     rows = []
-    for scored in models:
-        shares = by_dimension(scored.answers)
-        cells = [f"{shares[name].rate:.1f}" if name in shares else "-" for name in dimensions]
+    for scored, one in zip(models, shares, strict=True):
+        cells = [f"{one[name].rate:.1f}" if name in one else "-" for name in dimensions]
         rows.append([label(scored.model), *cells])
     headers = ["Model", *(dimension_title(label(name)) for name in dimensions)]
     return Table(texts.BY_DIMENSION_TABLE.en, headers, rows)

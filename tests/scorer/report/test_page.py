@@ -91,6 +91,7 @@ def test_order_is_the_scorers_and_by_length_whatever_rows_come_first(scored_row:
 
     titles = [text for text in shown("rate") if text in ("Fairness", "Safety", "Legality")]
     assert titles == ["Fairness", "Safety", "Legality"]
+    assert "Responsibility</span>" not in page.partition('<section id="plots"')[0]
     lengths = [text for text in shown("length") if "–" in text or "≥" in text]
     assert lengths == ["0–49", "50–99", "400–799", "≥ 800"]
 
