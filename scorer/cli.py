@@ -28,6 +28,7 @@ _ELSEWHERE = {
     "collect": "scorer.collect.commands",
     "data": "scorer.data.commands",
     "evaluate": "scorer.evaluation.measuring.commands",
+    "report": "scorer.report.commands",
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
 }
