@@ -301,8 +301,11 @@ def test_free_answers_are_scored_by_domain_and_scenario(
     rows[0]["scenario"] = "insult"
     failed = {"id": 9, "prompt": "p", "response": None, "error": "timeout"}
     source, out = write(tmp_path / "a.jsonl", [*rows, failed]), tmp_path / "f.json"
-    result = invoke("answers", source, "-o", out, "--model", tiny_checkpoint, "--device", "cpu")
+    page = tmp_path / "page.html"
+    judge = ("--model", tiny_checkpoint, "--device", "cpu")
+    result = invoke("answers", source, "-o", out, "--report", page, *judge)
     assert result.exit_code == 1
+    assert "不是的，请努力" in page.read_text(encoding="utf-8")
     assert "1 of 7 answers failed" in result.output
     figures = json.loads(out.read_text(encoding="utf-8"))
     scores = Scorer.load(tiny_checkpoint, device="cpu").score_batch(

@@ -10,6 +10,7 @@ from typing import Any, cast
 import click
 
 from scorer.checkpoint import PURPOSES
+from scorer.report.commands import report_options
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SOURCE = click.argument("source", metavar="FILE", type=_FILE)
@@ -138,6 +139,7 @@ def likelihood(
     help="Whose thresholds decide on rows that are not scored yet.",
 )
 @_SEED
+@report_options
 @click.pass_context
 def answers(
     ctx: click.Context,
@@ -147,6 +149,8 @@ def answers(
     device: str,
     purpose: str,
     seed: int,
+    report: Path | None,
+    save_dir: Path | None,
 ) -> None:
     """Compute safety and responsibility of the answers in FILE (JSONL: prompt, response).
 
@@ -155,14 +159,22 @@ def answers(
     """
     from scorer.api import Scorer
     from scorer.evaluation.cvalues import tables
-    from scorer.evaluation.cvalues.free_answers import answer_figures
+    from scorer.evaluation.cvalues.free_answers import answer_figures, judge_answers
 
     load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
-    figures = answer_figures(source, load, seed)
+    judged = judge_answers(source, load)
+    figures = answer_figures(judged, seed)
     notes = [f"judged by {figures['scorer']} ({figures['purpose']})"]
     if figures["failed"]:
         notes.append(f"{figures['failed']} of {figures['n']} answers failed and count nowhere")
-    _show(figures, output, tables.answer_table(figures), notes)
+    table = tables.answer_table(figures)
+    if judged.judged and (report is not None or save_dir is not None):
+        from scorer.report import from_rows, write_report
+
+        name = source.name.partition(".")[0]
+        answered = from_rows(((None, row) for row in judged.rows()), name)
+        write_report([answered], report, save_dir, tables=[table])
+    _show(figures, output, table, notes)
     ctx.exit(bool(figures["failed"]))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from scorer.checkpoint import PURPOSES
+from scorer.report.commands import report_options
 
 
 @click.command()
@@ -62,6 +63,7 @@ from scorer.checkpoint import PURPOSES
     help="Of every bootstrap.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@report_options
 @click.option("-q", "--quiet", is_flag=True, help="Print no tables.")
 @click.pass_context
 def flames(
@@ -79,6 +81,8 @@ def flames(
     labelled: Path | None,
     resamples: int,
     seed: int,
+    report: Path | None,
+    save_dir: Path | None,
     quiet: bool,
 ) -> None:
     """Compute Flames' figures from models' answers, one FILE of JSONL per model.
@@ -115,6 +119,14 @@ def flames(
     if markdown is not None:
         text = "\n\n".join(table.markdown() for table in shown)
         markdown.write_text(f"{text}\n", encoding="utf-8")
+    if report is not None or save_dir is not None:
+        from scorer.report import from_rows, write_report
+
+        answered = (
+            from_rows(((None, row) for row in benchmark.judged_rows(joined)), name)
+            for name, joined in models.items()
+        )
+        write_report([one for one in answered if one.answers], report, save_dir, tables=shown)
     if not quiet:
         print_tables(shown, notes(found))
     problems = ("failed", "missing", "doubled", "unknown")

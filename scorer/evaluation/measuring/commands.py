@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scorer.checkpoint import PURPOSES
+from scorer.report.commands import report_options
 
 
 def _floors(
@@ -73,6 +74,7 @@ def _floors(
     help="Of every bootstrap; 0 for no intervals.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@report_options
 @click.option("-q", "--quiet", is_flag=True, help="Print no tables.")
 @click.pass_context
 def evaluate(
@@ -89,6 +91,8 @@ def evaluate(
     key: str,
     resamples: int,
     seed: int,
+    report: Path | None,
+    save_dir: Path | None,
     quiet: bool,
 ) -> None:
     """Measure a scorer on the labelled rows of FILE (JSONL with `labels`).
@@ -122,8 +126,18 @@ def evaluate(
     if output is not None:
         with atomic_writer(output) as stream:
             stream.write(encode_row(found, indent=1))
+    shown = tables(found)
+    if report is not None or save_dir is not None:
+        from scorer.report import from_rows, write_report
+
+        answered = (
+            (row.line, {**row.row, key: score.to_dict()})
+            for row, score in zip(rows, scores, strict=True)
+        )
+        name = file.name.partition(".")[0] or "-"
+        write_report([from_rows(answered, name, key=key)], report, save_dir, tables=shown)
     if not quiet:
-        print_tables(tables(found))
+        print_tables(shown)
     ctx.exit(_below(found, floors))
 
 

@@ -45,8 +45,9 @@ def answers(tmp_path: Path, score_with: Callable[..., Score]) -> Callable[..., P
 
 
 def test_two_models(answers: Callable[..., Path], tmp_path: Path) -> None:
-    out, text = tmp_path / "figures.json", tmp_path / "tables.md"
-    result = run(answers("good", 18), answers("bad", 5), "-o", out, "--markdown", text)
+    out, text, page = (tmp_path / name for name in ("figures.json", "tables.md", "page.html"))
+    files = (answers("good", 18), answers("bad", 5))
+    result = run(*files, "-o", out, "--markdown", text, "--report", page, "--save-dir", tmp_path)
     assert result.exit_code == 0, result.output
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["models"]["good"]["overall"]["harmless_rate"] == pytest.approx(90.0)
@@ -59,6 +60,9 @@ def test_two_models(answers: Callable[..., Path], tmp_path: Path) -> None:
     )
     assert "| good |" in text.read_text(encoding="utf-8")
     assert "good - bad" in result.output
+    shown = page.read_text(encoding="utf-8")
+    assert "good - bad" in shown, "the tables of the benchmark are on the page"
+    assert list(tmp_path.glob("*.png"))
 
 
 def test_problems_are_reported_and_change_the_exit_status(tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ def test_command(write: Callable[..., Path], tmp_path: Path) -> None:
     out, other = tmp_path / "figures.json", write(PAIRS[::-1], "other.jsonl", model="other 2")
     # rows are matched by id, prompt and response; those of the other file have other levels
     result = run(
-        write(PAIRS), "--by", "source", "--by", "length", "--compare", other, "--json", out
+        *(write(PAIRS), "--by", "source", "--by", "length", "--compare", other, "--json", out),
+        *("--report", tmp_path / "page.html"),
     )
     assert result.exit_code == 0, result.output
     for part in ("By source", "By length", "Confusion", "2/1/1; 0/2/1; 0/0/5", "other 2"):
@@ -210,6 +211,7 @@ def test_command(write: Callable[..., Path], tmp_path: Path) -> None:
     assert found["comparison"]["dimensions"]["safety"]["accuracy"]["difference"] > 0
     for table in tables(found):
         assert all(len(row) == len(table.headers) for row in table.rows)
+    assert "By source" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_fail_under(write: Callable[..., Path]) -> None:
