@@ -108,14 +108,14 @@ def test_options_reach_the_work(source: Path, tmp_path: Path, model: tuple[str, 
     result = invoke(
         *("score", source, "-o", out, *model),
         *("--prompt-field", "ask", "--response-field", "reply", "--key", "score"),
-        *("--overwrite-key", "--rejected", rejected, "--max-length", 32, "--token-budget", 64),
+        *("--overwrite-key", "--rejected", rejected, "--max-tokens", 32, "--token-budget", 64),
         *("--threads", 1, "--engine", "onnx"),
     )
     assert result.exit_code == 1
     scored = json.loads(gzip.decompress(out.read_bytes()))
     assert scored["score"]["truncated"] is True
     assert len(read(rejected)) == 1
-    assert "1 row cut to the length" in result.stdout
+    assert "1 row cut to 32 tokens (--max-tokens)" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_options_reach_the_work(source: Path, tmp_path: Path, model: tuple[str, 
     [
         (("no.jsonl", "-o", "out.jsonl"), "no.jsonl: cannot be opened"),
         (("in.jsonl", "-o", "in.jsonl"), "must be different files"),
-        (("in.jsonl", "-o", "no/out.jsonl"), "cannot be opened"),
+        (("in.jsonl", "-o", "no/out.jsonl"), "cannot be written"),
         (("in.jsonl", "-o", "out.jsonl", "--model", "none"), "no such checkpoint folder"),
         (("in.jsonl", "-o", "out.jsonl", "--device", "gpu"), "device 'gpu' must be"),
         (("in.jsonl", "-o", "out.jsonl", "--engine", "onnx", "--device", "cuda"), "on the cpu"),
-        (("in.jsonl", "-o", "out.jsonl", "--max-length", "9999"), "max_length 9999 is above"),
+        (("in.jsonl", "-o", "out.jsonl", "--max-tokens", "9999"), "max_tokens 9999 is above"),
         (("in.jsonl", "-o", "out.jsonl", "--threads", "0"), "0 is not in the range"),
         (("in.jsonl",), "Missing option '-o'"),
         (("in.jsonl", "-o", "out.jsonl", "--promt-field", "x"), "No such option"),
