@@ -213,22 +213,28 @@ def locked(path: Path) -> Iterator[None]:
         with naming(path):
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DataError(f"{path}: another process is writing it") from None
+            except OSError:
+                pass  # a file system without locks
+            if not _is(descriptor, name):
+                continue  # removed by whoever held it before, between our two calls
+            try:
+                yield
+            finally:
+                name.unlink(missing_ok=True)  # while it is ours
+            return
+        finally:
             os.close(descriptor)
-            raise DataError(f"{path}: another process is writing it") from None
-        except OSError:
-            pass  # a file system without locks
-        # Whoever held it before may have removed the file between our two calls.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), name.stat()):
-                break
-        os.close(descriptor)
+
+
+def _is(descriptor: int, path: Path) -> bool:
     try:
-        yield
-    finally:
-        name.unlink(missing_ok=True)  # while it is ours
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class Rejects:
