@@ -275,7 +275,7 @@ class ParquetSink:
         """Make the Parquet file of what was written, under its own name."""
         part.output.end_frame()
         part.close()
-        temporary = part.final.with_name(f".{part.final.name}.tmp")
+        temporary = part.final.with_name(f".{part.final.name}.table")
         try:
             with naming(part.final), temporary.open("wb") as stream:
                 with pq.ParquetWriter(stream, self._schema) as writer:

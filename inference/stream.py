@@ -246,11 +246,9 @@ class _Run:
             self._commit()
         for part in parts:
             part.close()
-        _log.warning(
-            "%s: the scores of %d rows are kept; --resume goes on after them",
-            self._target,
-            self._state.tally.get("rows", 0),
-        )
+        if self._state.place is not None:
+            kept = self._state.tally["rows"]
+            _log.warning("%s: %d rows are kept; --resume goes on after them", self._target, kept)
 
     def _windows(self) -> Iterator[tuple[Window, int, int]]:
         """Yield the windows, each with bytes and number of the lines rejected up to its end."""
