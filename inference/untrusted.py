@@ -44,15 +44,9 @@ def check_onnx(path: Path) -> None:
         CheckpointError: If it is such a file, or no ONNX at all.
     """
     try:
-        with (
-            path.open("rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            view = memoryview(data)
-            try:
-                _check_messages(view)
-            finally:
-                view.release()
+        with path.open("rb") as stream:  # the mapping goes when the last view of it does
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        _check_messages(memoryview(mapped))
     except (OSError, ValueError) as error:  # mmap refuses an empty file with a ValueError
         raise CheckpointError(f"{path}: not a usable ONNX model: {error}") from None
 

@@ -201,7 +201,7 @@ def inside(node: onnx.NodeProto) -> onnx.NodeProto:
     """Hide a node in the branch of another."""
     out = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)]
     branch = helper.make_graph([node], "branch", [], out)
-    return helper.make_node("If", ["c"], ["logits"], then_branch=branch, else_branch=branch)
+    return helper.make_node("If", ["c"], ["logits"], then_branch=branch)
 
 
 def constant(tensor: TensorProto) -> onnx.NodeProto:
