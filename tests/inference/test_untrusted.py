@@ -228,7 +228,7 @@ def test_graphs_that_reach_out_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_graphs_nested_without_end_are_refused(tmp_path: Path) -> None:
     node = CAST
-    for _ in range(60):
+    for _ in range(25):
         node = inside(node)
     (tmp_path / ONNX_FILE).write_bytes(graph(node).SerializeToString())
     with pytest.raises(CheckpointError, match="nested more than"):
@@ -258,7 +258,7 @@ def test_a_model_that_fails_while_it_runs_is_an_error_of_the_checkpoint(tmp_path
 SMALL = graph(CAST, constant(numpy_helper.from_array(np.ones(3, np.float32)))).SerializeToString()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_any_bytes_are_an_onnx_file_or_a_checkpoint_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -294,7 +294,7 @@ def places(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @settings(
-    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_settings_are_read_or_a_checkpoint_error(
