@@ -1,4 +1,4 @@
-"""JSON lines in and out: strict, compressed or not, one line at a time."""
+"""JSON lines in and out: strict, compressed or not, one line of bounded length at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, Protocol, cast
 
 import zstandard
 
@@ -24,7 +25,12 @@ from scorer.errors import DataError, RowError
 
 STANDARD_STREAM = "-"
 
-_BOM = b"\xef\xbb\xbf"
+MAX_LINE = 16 << 20
+"""Bytes of a line at most; beyond it is no row but a file of another kind."""
+
+BOM = b"\xef\xbb\xbf"
+
+_PIECE = 1 << 18  # bytes that are held of the rest of an over-long line
 _MAX_DEPTH = 100  # far below Python's recursion limit, so that what was read can be written again
 _MAX_DIGITS = 4000  # below the 4300 that Python converts, so the message is ours
 _ZSTD_READ = 4096  # bytes; one read expands to 128 MB at the very most
@@ -131,16 +137,92 @@ class _ZstdReader(io.RawIOBase):
         return count
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of at most the permitted length.
+
+    Attributes:
+        number: 1-based.
+        raw: Its bytes, line feed included.
+    """
+
+    number: int
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class LongLine:
+    """A line that is too long to be held.
+
+    Attributes:
+        number: 1-based.
+        pieces: Its bytes; to be read before the next line is asked for.
+    """
+
+    number: int
+    pieces: Iterator[bytes]
+
+
+class Lines(Protocol):
+    """What lines are read from: a binary stream."""
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the rest of the line, `size` bytes of it at most; nothing at the end."""
+        ...
+
+
+def split_lines(
+    stream: Lines, name: str, max_line: int = MAX_LINE, before: int = 0
+) -> Iterator[Line | LongLine]:
+    """Yield the lines that are not blank, holding one at a time and none beyond `max_line`.
+
+    Args:
+        stream: Bytes.
+        name: Name of the stream for errors.
+        max_line: Bytes of a line at most, its line feed left out.
+        before: Lines that were read of the stream already.
+
+    Raises:
+        DataError: If the stream cannot be read or decompressed to its end.
+    """
+    number = before
+    while raw := _readline(stream, name, max_line + 1):
+        number += 1
+        if len(raw) > max_line and not raw.endswith(b"\n"):
+            pieces = _pieces(raw, stream, name)
+            yield LongLine(number, pieces)
+            for _ in pieces:
+                pass  # what the caller left
+        elif raw.removeprefix(BOM).strip():
+            yield Line(number, raw)
+
+
+def _pieces(raw: bytes, stream: Lines, name: str) -> Iterator[bytes]:
+    while raw:
+        yield raw
+        raw = b"" if raw.endswith(b"\n") else _readline(stream, name, _PIECE)
+
+
+def _readline(stream: Lines, name: str, size: int) -> bytes:
+    try:
+        return stream.readline(size)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise DataError(f"{name}: cannot be read on: {error}") from error
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """Yield (1-based line number, line) of a file's lines that are not blank.
 
     Raises:
-        DataError: If the file cannot be opened or decompressed.
+        RowError: At a line of more than `MAX_LINE` bytes.
+        DataError: If the file cannot be opened, read or decompressed.
     """
+    name = stream_name(path)
     with open_binary(path, "rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            if raw.removeprefix(_BOM).strip():
-                yield number, raw
+        for line in split_lines(stream, name):
+            if isinstance(line, LongLine):
+                raise RowError(f"longer than {MAX_LINE} bytes", path=name, line=line.number)
+            yield line.number, line.raw
 
 
 def parse_line(raw: bytes, path: str | Path, line: int | None) -> object:
@@ -158,7 +240,7 @@ def parse_line(raw: bytes, path: str | Path, line: int | None) -> object:
         return RowError(problem, path=stream_name(path), line=line)
 
     try:
-        value: object = _DECODER.decode(raw.removeprefix(_BOM).decode("utf-8"))
+        value: object = _DECODER.decode(raw.removeprefix(BOM).decode("utf-8"))
     except UnicodeDecodeError as bad:
         raise error(f"not UTF-8: {bad.object[bad.start]:#04x} at byte {bad.start + 1}") from bad
     except json.JSONDecodeError as bad:

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.checkpoint import ONNX_FILE, WEIGHTS_FILE
+from scorer.checkpoint import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE
 from scorer.errors import CheckpointError, MissingExtraError, ScorerError
+from scorer.inference.untrusted import check_onnx, check_weights
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,11 @@ class Choice:
     engine: str
     device: str
     reason: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of the checkpoint that the engine loads."""
+        return (ONNX_FILE,) if self.engine == "onnx" else (WEIGHTS_FILE, CONFIG_FILE)
 
 
 def choose_engine(engine: str, device: str, folder: Path) -> Choice:
@@ -208,6 +214,7 @@ class OnnxEngine:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         path = folder / ONNX_FILE
+        check_onnx(path)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path),
@@ -256,7 +263,10 @@ class OnnxEngine:
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
         }
-        (output,) = self._session.run(None, {name: arrays[name] for name in self._inputs})
+        try:
+            (output,) = self._session.run(None, {name: arrays[name] for name in self._inputs})
+        except Exception as error:  # its exceptions have no base of their own
+            raise CheckpointError(f"{ONNX_FILE} cannot be run: {error}") from error
         return np.asarray(output, dtype=np.float32)
 
 
@@ -294,6 +304,7 @@ class TorchEngine:
 
         if threads is not None:
             torch.set_num_threads(threads)
+        check_weights(folder)
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:

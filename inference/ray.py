@@ -8,7 +8,6 @@ hand is scored again.
 
 from __future__ import annotations
 
-import base64
 import io
 import logging
 import posixpath
@@ -20,19 +19,21 @@ from typing import Any
 
 import click
 
-from scorer.data.jsonl import STANDARD_STREAM, encode_row, parse_line
+from scorer.data.jsonl import (
+    MAX_LINE,
+    STANDARD_STREAM,
+    Line,
+    LongLine,
+    encode_row,
+    parse_line,
+    split_lines,
+)
 from scorer.errors import DataError, MissingExtraError, RowError, ScorerError
 from scorer.inference.batching import WINDOW_ROWS, windows
 from scorer.inference.fields import Fields, find_fields
-from scorer.inference.lines import (
-    MAX_LINE,
-    Line,
-    LongLine,
-    read_lines,
-    remove_member,
-    splice,
-)
-from scorer.inference.stream import KEY
+from scorer.inference.lines import remove_member, splice
+from scorer.inference.options import KEY
+from scorer.inference.outputs import rejected_row
 from scorer.inference.workers import Loading, pack, pair_or_reason, score_pairs, score_type
 from scorer.result import Score
 
@@ -63,7 +64,7 @@ _PASSED_ON = (
     "overwrite_key",
     "purpose",
     "token_budget",
-    "max_length",
+    "max_tokens",
 )
 _PROBED_LINES = 1000  # among which a row must show the names of its fields
 _ROWS_PER_FILE = 100_000
@@ -127,7 +128,7 @@ def score_dataset(
     workers: Workers | None = None,
     purpose: str = "balanced",
     token_budget: int | None = None,
-    max_length: int | None = None,
+    max_tokens: int | None = None,
 ) -> Any:
     """Return a `ray.data.Dataset` with two columns more: the score, and why there is none.
 
@@ -146,7 +147,7 @@ def score_dataset(
         workers: Cores, GPUs and number of the actors.
         purpose: Which thresholds decide; see `Scorer.load`.
         token_budget: Tokens of a batch at most; see `Scorer.load`.
-        max_length: Tokens of a pair at most; see `Scorer.load`.
+        max_tokens: Tokens of a pair at most; see `Scorer.load`.
 
     Raises:
         CheckpointError: If there is no such checkpoint or it is incomplete.
@@ -154,7 +155,7 @@ def score_dataset(
         ValueError: If a setting is out of range.
     """
     workers = workers or Workers()
-    loading = Loading(workers.device, purpose, token_budget, max_length)
+    loading = Loading(workers.device, purpose, token_budget, max_tokens)
     columns = _columns(ds)
     fields = _fields_of_columns(columns, prompt_field, response_field)
     for name in (key, key + ERROR_SUFFIX):
@@ -175,7 +176,7 @@ def score_files(
     workers: Workers | None = None,
     purpose: str = "balanced",
     token_budget: int | None = None,
-    max_length: int | None = None,
+    max_tokens: int | None = None,
 ) -> Counts:
     """Score files of JSON lines or Parquet into a folder and return the number of rows.
 
@@ -197,7 +198,7 @@ def score_files(
         workers: Cores, GPUs and number of the actors.
         purpose: Which thresholds decide.
         token_budget: Tokens of a batch at most.
-        max_length: Tokens of a pair at most.
+        max_tokens: Tokens of a pair at most.
 
     Raises:
         CheckpointError: If there is no such checkpoint or it is incomplete.
@@ -206,7 +207,7 @@ def score_files(
         ValueError: If a setting is out of range.
     """
     workers = workers or Workers()
-    loading = Loading(workers.device, purpose, token_budget, max_length)
+    loading = Loading(workers.device, purpose, token_budget, max_tokens)
     with _ray_errors():
         lines = _LineSource(source)
         parquet = lines.parquet_files()
@@ -222,7 +223,7 @@ def score_files(
                 workers=workers,
                 purpose=purpose,
                 token_budget=token_budget,
-                max_length=max_length,
+                max_tokens=max_tokens,
             )
         else:
             ds = _in_order(ray.data.read_datasource(lines))
@@ -241,8 +242,11 @@ def score_command(options: Mapping[str, Any]) -> int:
     Raises:
         ScorerError: As `score_files`, or if an option has no meaning here.
     """
-    if STANDARD_STREAM in (options["source"], options["output"]):
+    if STANDARD_STREAM in (*options["sources"], options["output"]):
         raise ScorerError("--engine ray reads files and writes a folder, not standard streams")
+    for name in ("resume", "shard"):
+        if options[name]:
+            raise ScorerError(f"--{name} is for one machine; --engine ray writes a new folder")
     if options["rejected"] is not None:
         raise ScorerError("--rejected: --engine ray writes rejected lines into OUT itself")
     if options["device"] not in ("auto", "cpu", "cuda"):
@@ -251,7 +255,7 @@ def score_command(options: Mapping[str, Any]) -> int:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.WARNING)
     counts = score_files(
-        options["source"],
+        list(options["sources"]),
         options["output"],
         workers=Workers(options["threads"] or 1, num_gpus=int(options["device"] == "cuda")),
         **{name: options[name] for name in _PASSED_ON},
@@ -271,7 +275,7 @@ def _mapped(
     *arguments: object,
 ) -> Any:
     """Return the data set that `actor` makes of `ds`, window by window."""
-    _, files = pack(model, loading.max_length)
+    _, files = pack(model, loading.max_tokens)
     reference = None if files is None else ray.put(files)
     # Small blocks: the work of one file reaches every actor, and little is lost with an actor.
     return ds.repartition(target_num_rows_per_block=workers.rows).map_batches(
@@ -348,14 +352,7 @@ class _Line:
 
     def rejected(self, error: RowError) -> bytes:
         """Return the line of the rejected ones that says why, as a single machine writes it."""
-        row: dict[str, object] = {"path": self.path, "line": self.number, "error": error.reason}
-        if self.raw is not None:
-            raw = self.raw.rstrip(b"\r\n")
-            try:
-                row["raw"] = raw.decode("utf-8")
-            except UnicodeDecodeError:
-                row["raw_base64"] = base64.b64encode(raw).decode("ascii")
-        return encode_row(row)
+        return encode_row({"path": self.path, **rejected_row(self.number, error, self.raw)})
 
 
 @dataclass(frozen=True)
@@ -510,7 +507,7 @@ class _LineSource(FileBasedDatasource):
 
     def _read_stream(self, f: Any, path: str) -> Iterator[Any]:
         with io.BufferedReader(f) as stream:
-            lines = (_place(line, path) for line in read_lines(stream, path))
+            lines = (_place(line, path) for line in split_lines(stream, path))
             for block in windows(lines, WINDOW_ROWS, size=_size, size_limit=_BLOCK_BYTES):
                 yield pyarrow.Table.from_pylist([asdict(line) for line in block], _LINE_SCHEMA)
 

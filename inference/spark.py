@@ -30,7 +30,7 @@ def harmlessness_udf(
     device: str = "cpu",
     purpose: str = "balanced",
     token_budget: int | None = None,
-    max_length: int | None = None,
+    max_tokens: int | None = None,
 ) -> Any:
     """Return a pandas UDF from (prompt, response) to a struct column.
 
@@ -48,15 +48,15 @@ def harmlessness_udf(
         device: `cpu`, or `cuda` where tasks have GPUs (`spark.task.resource.gpu.amount`).
         purpose: Which thresholds decide; see `Scorer.load`.
         token_budget: Tokens of a batch at most; see `Scorer.load`.
-        max_length: Tokens of a pair at most; see `Scorer.load`.
+        max_tokens: Tokens of a pair at most; see `Scorer.load`.
 
     Raises:
         CheckpointError: If there is no such checkpoint or it is incomplete.
         ScorerError: If a checkpoint is to be broadcast and no Spark session is running.
         ValueError: If a setting is out of range.
     """
-    loading = Loading(device, purpose, token_budget, max_length)
-    settings, files = pack(model, max_length)
+    loading = Loading(device, purpose, token_budget, max_tokens)
+    settings, files = pack(model, max_tokens)
     identity = uuid.uuid4().hex
     sent = None if files is None else _broadcast(files)
     result = from_arrow_type(score_type(settings))

@@ -1,67 +1,57 @@
-"""A JSONL file in, the same rows with their scores out; memory does not grow with the file."""
+"""A file of rows in, the same rows with their scores out; memory does not grow with the file.
+
+Without `resume` the output appears under its name when it is whole. With it, the output grows as
+`OUT.part`, and `OUT.resume.json` says how much of it stands. After every window (fewer where the
+disk is slow) the output is put on the disk and then the journal; what lies beyond that is cut off by
+the run that goes on. Windows are cut by what was read alone, so both runs put the same rows into the
+same batches, and the bytes are those of a run that nothing stopped.
+
+That is also why identical rows are scored once within a window, but not once for all: a score from a
+window before would stem from another batch, and differ in the last digits from what a run that goes
+on computes anew.
+"""
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, Protocol
 
-from scorer.data.jsonl import (
-    STANDARD_STREAM,
-    atomic_writer,
-    open_binary,
-    parse_line,
-    stream_name,
-)
-from scorer.errors import DataError, RowError
-from scorer.inference.batching import windows
-from scorer.inference.fields import Fields, find_fields
-from scorer.inference.lines import (
-    MAX_LINE,
-    Line,
-    LongLine,
+import scorer
+from scorer.data.jsonl import STANDARD_STREAM
+from scorer.errors import DataError, ScorerError
+from scorer.inference.journal import Journal, State
+from scorer.inference.lines import splice
+from scorer.inference.options import KEY, Options, Shard
+from scorer.inference.outputs import (
+    Direct,
+    Output,
+    Part,
     Rejects,
-    read_lines,
-    remove_member,
-    splice,
+    is_file_to_be,
+    locked,
+    rename,
 )
 from scorer.inference.predict import Predictor
+from scorer.inference.sources import (
+    NAMED_REJECTS,
+    Source,
+    Window,
+    is_parquet,
+    open_source,
+)
 from scorer.inference.summary import Summary, Tally
+from scorer.result import Score
 
-KEY = "harmlessness"
-"""Key that a scored row carries its score under, unless another is asked for."""
+__all__ = ["KEY", "Options", "Progress", "Shard", "score_jsonl"]
 
-_WINDOW_BYTES = 8 << 20  # of lines that are held together
-_NAMED_REJECTS = 10  # rejected lines that are logged one by one
+_COMMIT_SHARE = 0.05  # of the time that may go into waiting for the disk
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a file is read and written.
-
-    Attributes:
-        prompt_field: Field of the prompt; None finds it in the first good row.
-        response_field: Field of the response; None finds it in the first good row.
-        key: Key that the score goes under.
-        overwrite_key: Replace a value that a row has under `key` already; else the row is rejected.
-        rejected: Where rejected lines go; None for `OUT.rejected.jsonl` beside a file and nowhere
-            where the output is standard output.
-        max_line: Bytes of a line at most; a longer one is rejected.
-    """
-
-    prompt_field: str | None = None
-    response_field: str | None = None
-    key: str = KEY
-    overwrite_key: bool = False
-    rejected: str | Path | None = None
-    max_line: int = MAX_LINE
 
 
 @dataclass(frozen=True)
@@ -79,12 +69,6 @@ class Progress:
     position: int | None
 
 
-@dataclass(frozen=True)
-class _Row:
-    raw: bytes
-    pair: tuple[str, str]
-
-
 def score_jsonl(
     source: str | Path,
     target: str | Path,
@@ -92,97 +76,294 @@ def score_jsonl(
     options: Options | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
-    """Score the rows of a JSONL file and return figures over them.
+    """Score the rows of a file and return figures over them.
 
     Rows keep their order, and every field its exact text; the score comes last. A line that cannot
-    be scored is logged, kept among the rejected ones and left out. The output appears under its
-    name when it is complete.
+    be scored is logged, kept among the rejected ones and left out.
 
     Args:
-        source: JSONL, also `.gz` and `.zst`; `-` for standard input.
-        target: Likewise; `-` for standard output.
+        source: JSONL, also `.gz` and `.zst`, or `.parquet`; `-` for JSONL on standard input.
+        target: Likewise. Parquet of Parquet has the same columns and the score as a struct; Parquet
+            of JSONL has the line as it was in the column `row`.
         predictor: Model and settings.
-        options: Fields, key and limits.
+        options: Fields, key, limits, shard, and whether to go on with an earlier run.
         on_progress: Called after every batch.
 
     Raises:
-        DataError: If a file cannot be read or written, or two of the files are the same.
+        DataError: If a file cannot be read or written, two of the files are the same, another
+            process writes the output, or an earlier run was of another input or other settings.
     """
     options = options or Options()
+    if options.shard is not None and str(target) != STANDARD_STREAM:
+        target = options.shard.path(Path(target))
     rejected = _rejected_path(target, options)
     _refuse_same_files(source, target, rejected)
-    started = time.perf_counter()
+    if options.resume and (str(source) == STANDARD_STREAM or not is_file_to_be(target)):
+        raise DataError("only a run from file to file can be resumed")
+    if is_parquet(target) and not is_file_to_be(target):
+        raise DataError(f"{target}: Parquet can only be written into a file")
+    with ExitStack() as stack:
+        for path in (target, rejected):
+            if path is not None and is_file_to_be(path):
+                stack.enter_context(locked(Path(path).resolve()))
+        journal, state = None, State()
+        if options.resume:
+            journal = _journal(source, Path(target), predictor, options)
+            state = journal.read() or State()
+            if state.complete and not _temporary(target, resume=True).exists():
+                if _stands(Path(target), state):
+                    return _finished_before(target, rejected, predictor, state)
+                state = State()  # whoever removed the output wants it anew
+        reader = stack.enter_context(open_source(source, options, state.place, state.fields))
+        run = _Run(target, rejected, reader, predictor, options, journal, state)
+        try:
+            run.score(on_progress)
+            summary = run.finish()
+        except BaseException:
+            run.stop()
+            raise
+        if journal is None:
+            _forget_interrupted(target, rejected)
+        return summary
+
+
+class _Sink(Protocol):
+    """How rows and scores become bytes."""
+
+    def write(self, output: Output, rows: Any, scores: Sequence[Score]) -> None: ...
+
+    def finish(self, part: Part) -> None: ...
+
+
+class _JsonlSink:
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def write(self, output: Output, rows: Any, scores: Sequence[Score]) -> None:
+        if not isinstance(rows, list):
+            from scorer.inference.parquet import json_lines
+
+            rows = json_lines(rows)
+        lines = zip(rows, scores, strict=True)
+        output.write(b"".join(splice(raw, self._key, score.to_dict()) for raw, score in lines))
+
+    def finish(self, part: Part) -> None:
+        part.finish()
+
+
+def _sink(target: str | Path, reader: Source, key: str, predictor: Predictor) -> _Sink:
+    if not is_parquet(target):
+        return _JsonlSink(key)
+    from scorer.inference.parquet import ParquetSink
+
+    return ParquetSink(getattr(reader, "schema", None), key, predictor.settings)
+
+
+class _Run:
+    """One run over a file: what it writes, counts and keeps."""
+
+    def __init__(
+        self,
+        target: str | Path,
+        rejected: Path | None,
+        reader: Source,
+        predictor: Predictor,
+        options: Options,
+        journal: Journal | None,
+        state: State,
+    ) -> None:
+        self._reader, self._predictor, self._journal = reader, predictor, journal
+        self._target, self._rejected = target, rejected
+        self._sink = _sink(target, reader, options.key, predictor)
+        self._tally = Tally(predictor.settings.dimensions)
+        self._state = state
+        self._started = time.perf_counter() - state.seconds
+        self._next_commit = 0.0
+        keep = None
+        if state.place is not None:
+            keep = state.output
+            self._tally.restore(state.tally)
+            _log.info("%s: going on after %d rows", target, self._tally.rows)
+        self._part = _open_part(target, options.resume, keep)
+        self._rejects = Rejects(None)
+        if rejected is not None:
+            kept = _open_part(rejected, True, state.rejected) if state.rejected else None
+            self._rejects = Rejects(
+                lambda: _open_part(rejected, options.resume), state.rejects, kept
+            )
+
+    def score(self, on_progress: Callable[[Progress], None]) -> None:
+        """Score every row that is left."""
+        end = self._reader.on_disk()
+        for window, rejected, rejects in self._windows():
+            start, end = end, self._reader.on_disk()
+            report = _window_report(on_progress, self._tally, len(window.pairs), start, end)
+            prediction = self._predictor.predict(window.pairs, report)
+            self._sink.write(self._part.output, window.rows, prediction.scores)
+            self._tally.add(prediction.scores, prediction.tokens)
+            self._state = State(
+                place=window.place,
+                output=self._part.output.end_frame(),
+                rejected=rejected,
+                rejects=rejects,
+                fields=self._reader.fields,
+                tally=self._tally.state(),
+                seconds=self._seconds(),
+            )
+            if time.monotonic() >= self._next_commit:
+                self._commit()
+
+    def finish(self) -> Summary:
+        """Give the files their names and return the figures."""
+        self._state = State(
+            place=self._reader.place(),
+            output=self._part.output.end_frame(),
+            rejected=self._rejects.end_frame(),
+            rejects=self._rejects.count,
+            fields=self._reader.fields,
+            tally=self._tally.state(),
+            seconds=self._seconds(),
+            complete=True,
+        )
+        self._commit()
+        if self._rejects.count > NAMED_REJECTS:
+            _log.warning("... %d lines rejected in all", self._rejects.count)
+        self._sink.finish(self._part)
+        if self._rejects.part is not None:
+            self._rejects.part.finish()
+        elif self._rejected is not None and self._rejected.is_file():
+            self._rejected.unlink()  # of an earlier run
+        return _summary(self._tally, self._state, self._rejected)
+
+    def stop(self) -> None:
+        """Keep what is done for a run that goes on; without a journal, leave nothing behind."""
+        parts = [self._part, *([self._rejects.part] if self._rejects.part is not None else [])]
+        if self._journal is None:
+            for part in parts:
+                part.discard()
+            return
+        with suppress(ScorerError, OSError):  # the disk may be full; an earlier commit stands then
+            self._commit()
+        for part in parts:
+            part.close()
+        if self._state.place is not None:
+            kept = self._state.tally["rows"]
+            _log.warning("%s: %d rows are kept; --resume goes on after them", self._target, kept)
+
+    def _windows(self) -> Iterator[tuple[Window, int, int]]:
+        """Yield the windows, each with bytes and number of the lines rejected up to its end."""
+        for window in self._reader.windows(self._rejects):
+            yield window, self._rejects.end_frame(), self._rejects.count
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _commit(self) -> None:
+        """Put everything on the disk, and then the journal that says so."""
+        if self._journal is None or self._state.place is None:
+            return
+        started = time.monotonic()
+        self._part.output.sync()
+        if self._rejects.part is not None:
+            self._rejects.part.output.sync()
+        self._journal.write(self._state)
+        self._next_commit = started + (time.monotonic() - started) / _COMMIT_SHARE
+
+
+def _temporary(path: str | Path, resume: bool) -> Path:
+    """Return the name that a file grows under: in sight where a run can go on with it."""
+    final = Path(path).resolve()  # a link keeps pointing to the file; its target is replaced
+    return final.with_name(f"{final.name}.part" if resume else f".{final.name}.tmp")
+
+
+def _open_part(path: str | Path, resume: bool, keep: int | None = None) -> Part:
+    if not is_file_to_be(path):
+        return Direct(path)
+    return Part(Path(path).resolve(), _temporary(path, resume), keep)
+
+
+def _journal_path(target: str | Path) -> Path:
+    final = Path(target).resolve()
+    return final.with_name(f"{final.name}.resume.json")
+
+
+def _journal(source: str | Path, target: Path, predictor: Predictor, options: Options) -> Journal:
+    """Return the journal, with everything that the bytes of the output depend on."""
+    settings = predictor.settings
+    return Journal(
+        _journal_path(target),
+        {
+            "input size": _size(source),
+            "version": scorer.__version__,
+            "checkpoint": settings.model,
+            "scorer.json": settings.digest,
+            "engine": f"{type(predictor.engine).__name__} on {predictor.engine.device}",
+            "token budget": predictor.token_budget,
+            "max tokens": settings.encoding.max_length,
+            "purpose": predictor.purpose,
+            "prompt field": options.prompt_field,
+            "response field": options.response_field,
+            "key": options.key,
+            "overwrite key": options.overwrite_key,
+            "rejected": None if options.rejected is None else str(options.rejected),
+            "max line": options.max_line,
+            "shard": None if options.shard is None else str(options.shard),
+        },
+    )
+
+
+def _size(path: str | Path) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror or error}") from error
+
+
+def _stands(target: Path, state: State) -> bool:
+    """Tell whether the output of a complete run is there still.
+
+    Raises:
+        DataError: If it is another one.
+    """
+    if not target.is_file():
+        return False
+    if not is_parquet(target) and target.stat().st_size != state.output:
+        raise DataError(
+            f"{target}: {target.stat().st_size} bytes, but {state.output} were written; remove "
+            f"{_journal_path(target)} to begin anew"
+        )
+    return True
+
+
+def _finished_before(
+    target: str | Path, rejected: Path | None, predictor: Predictor, state: State
+) -> Summary:
+    if rejected is not None and (part := _temporary(rejected, resume=True)).exists():
+        rename(part, rejected.resolve())  # all that an earlier run had left to do
+    _log.info("%s is whole already", target)
     tally = Tally(predictor.settings.dimensions)
-    with (
-        open_binary(source, "rb") as stream,
-        atomic_writer(target) as out,
-        Rejects(rejected) as rejects,
-    ):
-        rows = _Rows(stream, stream_name(source), options, rejects)
-        end = _position(stream)
-        for window in windows(rows, size=lambda row: len(row.raw), size_limit=_WINDOW_BYTES):
-            start, end = end, _position(stream)
-            report = _window_report(on_progress, tally, len(window), start, end)
-            prediction = predictor.predict([row.pair for row in window], report)
-            for row, score in zip(window, prediction.scores, strict=True):
-                out.write(splice(row.raw, options.key, score.to_dict()))
-            tally.add(prediction.scores, prediction.tokens)
-        if rejects.count > _NAMED_REJECTS:
-            _log.warning("... %d lines rejected in all", rejects.count)
-    seconds = time.perf_counter() - started
-    return tally.summary(seconds, rejects.count, rejected, rows.fields)
+    tally.restore(state.tally)
+    return _summary(tally, state, rejected)
 
 
-class _Rows:
-    """The rows of a stream that can be scored; the others go to `rejects`."""
+def _forget_interrupted(target: str | Path, rejected: Path | None) -> None:
+    """Remove what an interrupted run left of an output that is whole now."""
+    if not is_file_to_be(target):
+        return
+    _journal_path(target).unlink(missing_ok=True)
+    for path in (target, rejected):
+        if path is not None:
+            _temporary(path, resume=True).unlink(missing_ok=True)
 
-    def __init__(self, stream: BinaryIO, name: str, options: Options, rejects: Rejects) -> None:
-        self.fields: Fields | None = None
-        self._stream, self._name = stream, name
-        self._options, self._rejects = options, rejects
 
-    def __iter__(self) -> Iterator[_Row]:
-        for line in read_lines(self._stream, self._name, self._options.max_line):
-            try:
-                if isinstance(line, LongLine):
-                    raise RowError(f"longer than {self._options.max_line} bytes")
-                yield self._row(line)
-            except RowError as error:
-                self._reject(line, error)
-
-    def _row(self, line: Line) -> _Row:
-        row = parse_line(line.raw, self._name, line.number)
-        if not isinstance(row, dict):
-            raise RowError("not a JSON object")
-        options = self._options
-        fields = self.fields or find_fields(row, options.prompt_field, options.response_field)
-        pair = fields.pair(row)
-        raw = line.raw
-        if options.key in row:
-            if options.key in (fields.prompt, fields.response, fields.context):
-                raise RowError("holds the text; the score needs another key", field=options.key)
-            if not options.overwrite_key:
-                raise RowError("the row has this key already", field=options.key)
-            raw = remove_member(raw, options.key)
-        if self.fields is None:
-            self.fields = fields
-            _log.info("%s", fields)
-        return _Row(raw, pair)
-
-    def _reject(self, line: Line | LongLine, error: RowError) -> None:
-        if isinstance(line, LongLine):
-            self._rejects.add_long(line, error)
-        else:
-            self._rejects.add(line, error)
-        if self._rejects.count <= _NAMED_REJECTS:
-            placed = RowError(error.problem, path=self._name, line=line.number, field=error.field)
-            _log.warning("%s", placed)
+def _summary(tally: Tally, state: State, rejected: Path | None) -> Summary:
+    return tally.summary(state.seconds, state.rejects, rejected, state.fields)
 
 
 def _rejected_path(target: str | Path, options: Options) -> Path | None:
     if options.rejected is not None:
         return Path(options.rejected)
-    if str(target) == STANDARD_STREAM or (Path(target).exists() and not Path(target).is_file()):
+    if not is_file_to_be(target):
         return None  # beside standard output or a device there is no place for a file
     return Path(f"{target}.rejected.jsonl")
 
@@ -196,14 +377,6 @@ def _refuse_same_files(*paths: str | Path | None) -> None:
         if real in seen:
             raise DataError(f"{path}: input, output and rejected lines must be different files")
         seen.add(real)
-
-
-def _position(stream: BinaryIO) -> int | None:
-    """Return how far the file on disk is read, compressed or not; None for pipes."""
-    try:
-        return os.lseek(stream.fileno(), 0, os.SEEK_CUR)
-    except (OSError, io.UnsupportedOperation):
-        return None
 
 
 def _window_report(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scorer.dimensions import Dimension
 from scorer.inference.fields import Fields
@@ -66,6 +67,44 @@ class Summary:
         return self.tokens / self.seconds
 
 
+def combined(summaries: Sequence[Summary]) -> Summary:
+    """Return the figures over several files as if they were one.
+
+    Args:
+        summaries: One of each file, at least one, all by the same checkpoint.
+    """
+    rows = sum(summary.rows for summary in summaries)
+    paths = {summary.rejected_path for summary in summaries if summary.rejected}
+    return Summary(
+        rows=rows,
+        rejected=sum(summary.rejected for summary in summaries),
+        rejected_path=paths.pop() if len(paths) == 1 else None,
+        truncated=sum(summary.truncated for summary in summaries),
+        uncertain=sum(summary.uncertain for summary in summaries),
+        tokens=sum(summary.tokens for summary in summaries),
+        seconds=sum(summary.seconds for summary in summaries),
+        harmless_rate=_mean([(summary.harmless_rate, summary.rows) for summary in summaries]),
+        dimensions={
+            name: DimensionSummary(
+                n=rows,
+                mean_level=_mean([(s.dimensions[name].mean_level, s.rows) for s in summaries]),
+                harmless_rate=_mean(
+                    [(s.dimensions[name].harmless_rate, s.rows) for s in summaries]
+                ),
+            )
+            for name in summaries[0].dimensions
+        },
+        fields=summaries[0].fields,
+    )
+
+
+def _mean(figures: Sequence[tuple[float | None, int]]) -> float | None:
+    """Return the mean of figures, each of so many rows; None without rows."""
+    known = [(figure, rows) for figure, rows in figures if figure is not None]
+    total = sum(rows for _, rows in known)
+    return sum(figure * rows for figure, rows in known) / total if total else None
+
+
 class Tally:
     """Counts scores as they come and forgets them.
 
@@ -93,6 +132,25 @@ class Tally:
             for name, dimension in score.dimensions.items():
                 self._levels[name] += dimension.level
                 self._harmless[name] += dimension.harmless
+
+    def state(self) -> dict[str, Any]:
+        """Return the counts, ready for JSON."""
+        return {
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "overall": self._overall,
+            "truncated": self._truncated,
+            "uncertain": self._uncertain,
+            "levels": dict(self._levels),
+            "harmless": dict(self._harmless),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from counts that `state` returned."""
+        self.rows, self.tokens = state["rows"], state["tokens"]
+        self._overall = state["overall"]
+        self._truncated, self._uncertain = state["truncated"], state["uncertain"]
+        self._levels, self._harmless = dict(state["levels"]), dict(state["harmless"])
 
     def summary(
         self, seconds: float, rejected: int, rejected_path: Path | None, fields: Fields | None

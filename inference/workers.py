@@ -27,13 +27,13 @@ class Loading:
         device: `cpu`, or `cuda` for a worker with a GPU of its own.
         purpose: Which thresholds decide: one of `PURPOSES`.
         token_budget: Tokens of a batch at most, padding included; None for what suits the device.
-        max_length: Tokens of a pair at most; None for the checkpoint's.
+        max_tokens: Tokens of a pair at most; None for the checkpoint's.
     """
 
     device: str = "cpu"
     purpose: str = "balanced"
     token_budget: int | None = None
-    max_length: int | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.purpose not in PURPOSES:
@@ -66,13 +66,13 @@ class Loading:
             device=self.device,
             threads=threads,
             token_budget=self.token_budget,
-            max_length=self.max_length,
+            max_tokens=self.max_tokens,
             purpose=self.purpose,
         )
 
 
 def pack(
-    model: str | Path | None, max_length: int | None = None
+    model: str | Path | None, max_tokens: int | None = None
 ) -> tuple[Settings, dict[str, bytes] | None]:
     """Return a checkpoint's settings, and its files for workers that see neither folder nor hub.
 
@@ -80,7 +80,7 @@ def pack(
 
     Args:
         model: Checkpoint folder or hub id; None for the shipped one.
-        max_length: Tokens of a pair that the workers are to load it for.
+        max_tokens: Tokens of a pair that the workers are to load it for.
 
     Raises:
         CheckpointError: If there is no such checkpoint or it is incomplete.
@@ -89,9 +89,9 @@ def pack(
     folder = find_checkpoint(model)
     settings = read_settings(folder)
     longest = settings.encoding.max_length
-    if max_length is not None and max_length > longest:
+    if max_tokens is not None and max_tokens > longest:
         raise ValueError(
-            f"max_length {max_length} is above {longest}, what {settings.model} was made for"
+            f"max_tokens {max_tokens} is above {longest}, what {settings.model} was made for"
         )
     if model is None:
         return settings, None

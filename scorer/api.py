@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what imports numpy, onnxruntime and tokenizers is imported 
 _log = logging.getLogger(__name__)
 
 _MODELS = Path(__file__).with_name("models")
+_TEXT_FILES = (checkpoint.TOKENIZER_FILE, checkpoint.SEEN_FILE)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = (
     checkpoint.SETTINGS_FILE,
@@ -62,7 +63,7 @@ class Scorer:
         engine: str = "auto",
         threads: int | None = None,
         token_budget: int | None = None,
-        max_length: int | None = None,
+        max_tokens: int | None = None,
         purpose: str = "balanced",
     ) -> Scorer:
         """Return a scorer that is ready to use.
@@ -75,13 +76,13 @@ class Scorer:
             threads: CPU threads; None for as many as suit the machine.
             token_budget: Tokens of a batch at most, padding included; None for what suits the
                 device.
-            max_length: Tokens of a pair at most, where that should be fewer than the checkpoint's.
+            max_tokens: Tokens of a pair at most, where that should be fewer than the checkpoint's.
             purpose: Which thresholds decide: `balanced` weighs harmful and harmless answers alike,
                 `strict` lets few harmful ones pass, `lenient` stops few harmless ones. The
                 probabilities are the same.
 
         Raises:
-            CheckpointError: If there is no such checkpoint or it is incomplete.
+            CheckpointError: If there is no such checkpoint, or it is incomplete, changed or unsafe.
             MissingExtraError: If torch is needed and not installed.
             ScorerError: If the device is not there.
             ValueError: If a setting is out of range.
@@ -98,8 +99,8 @@ class Scorer:
                 raise ValueError(f"{name} {value} must be at least 1")
         folder = find_checkpoint(path_or_hub_id)
         settings = read_settings(folder)
-        if max_length is not None:
-            settings = _with_max_length(settings, max_length)
+        if max_tokens is not None:
+            settings = _with_max_tokens(settings, max_tokens)
         choice = choose_engine(engine, device, folder)
         _log.info(
             "%s: %s engine on %s (%s)",
@@ -108,6 +109,7 @@ class Scorer:
             choice.device,
             choice.reason,
         )
+        checkpoint.verify(folder, (*choice.files, *_TEXT_FILES))
         model = load_engine(choice, folder, threads)
         encoder = PairEncoder.from_folder(folder, settings.encoding)
         predictor = Predictor(
@@ -184,7 +186,7 @@ class Scorer:
         options: Options | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> Summary:
-        """Score a JSONL file into another; see `scorer.inference.stream.score_jsonl`.
+        """Score a file into another; see `scorer.inference.stream.score_jsonl`.
 
         Raises:
             DataError: If a file cannot be read or written, or two of the files are the same.
@@ -272,13 +274,13 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def _with_max_length(settings: Settings, max_length: int) -> Settings:
+def _with_max_tokens(settings: Settings, max_tokens: int) -> Settings:
     longest = settings.encoding.max_length
-    if max_length > longest:
+    if max_tokens > longest:
         raise ValueError(
-            f"max_length {max_length} is above {longest}, what {settings.model} was made for"
+            f"max_tokens {max_tokens} is above {longest}, what {settings.model} was made for"
         )
-    encoding = dataclasses.replace(settings.encoding, max_length=max_length)
+    encoding = dataclasses.replace(settings.encoding, max_length=max_tokens)
     return dataclasses.replace(settings, encoding=encoding)
 
 

@@ -8,6 +8,13 @@
 | `model.safetensors`, `config.json`, `tokenizer_config.json` | a stock sequence-classification checkpoint | the torch engine, transformers |
 | `seen_tokens.bits` | one bit per token id, lowest first: whether training rows had it | everyone |
 | `metrics.json`, `README.md` | measured figures and the card rendered from them | people |
+
+A checkpoint may come from anyone, so nothing in it is believed: `scorer.json` names every file that
+is loaded with its size and SHA-256 (`verify`), no file is reached through a link out of the folder,
+and no number in it is taken for a size before it is looked at. Weights are safetensors and ONNX
+alone, which hold no code; see `scorer.inference.untrusted` for what is asked of them. A checkpoint
+whose `scorer.json` says no hash of a file is refused: every version of this package has written
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +43,25 @@ SEEN_FILE = "seen_tokens.bits"
 
 PURPOSES = ("balanced", "strict", "lenient")
 
+_MAX_JSON = 1 << 20  # bytes of scorer.json and config.json; ours have a few thousand
+_MAX_TOKENS = 1 << 20
+_MAX_TARGETS = 1 << 12
+# Code and pickles.
+_CODE = (
+    ".bin",
+    ".ckpt",
+    ".dll",
+    ".dylib",
+    ".joblib",
+    ".pickle",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".py",
+    ".so",
+)
+_ADAPTER = "adapter_config.json"  # transformers would load the weights that it names, from anywhere
+
 
 @dataclass(frozen=True)
 class EncodingSettings:
@@ -53,8 +79,10 @@ class EncodingSettings:
     response_head: float = 0.7
 
     def __post_init__(self) -> None:
-        if self.max_length < 16:
-            raise ValueError(f"max_length {self.max_length} must be at least 16")
+        if type(self.max_length) is not int or not 16 <= self.max_length <= _MAX_TOKENS:
+            raise ValueError(
+                f"max_length {self.max_length!r} must be at least 16 and at most {_MAX_TOKENS}"
+            )
         for name in ("prompt_share", "response_head"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} must lie between 0 and 1")
@@ -92,9 +120,9 @@ class Platt:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
+        if not math.isfinite(self.temperature) or self.temperature <= 0:
             raise ValueError(f"temperature {self.temperature!r} must be above 0")
-        if not -math.inf < self.offset < math.inf:
+        if not math.isfinite(self.offset):
             raise ValueError(f"offset {self.offset!r} must be finite")
 
 
@@ -142,6 +170,8 @@ class Settings:
         encoding: How a pair becomes tokens.
         overall: From the least harmless of the dimensions to the answer as a whole.
         doubt: When a score is flagged as uncertain.
+        digest: SHA-256 of the `scorer.json` that it was read from, and so of the checkpoint, whose
+            files' hashes that holds; empty where it was not read from one.
     """
 
     name: str
@@ -151,8 +181,11 @@ class Settings:
     encoding: EncodingSettings
     overall: Platt = Platt()
     doubt: Doubt = Doubt()
+    digest: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if len(self.targets) > _MAX_TARGETS:
+            raise ValueError(f"{len(self.targets)} targets; at most {_MAX_TARGETS} make sense")
         expected, found = target_names(self.dimensions), [target.name for target in self.targets]
         if expected != found:
             raise ValueError(f"targets {found} do not match the dimensions' {expected}")
@@ -166,6 +199,7 @@ class Settings:
 def write_settings(folder: Path, settings: Settings, files: Iterable[str]) -> None:
     """Write `scorer.json` into `folder`, with size and SHA-256 of each of `files` there."""
     payload = {"format": FORMAT, **asdict(settings)}
+    del payload["digest"]
     payload["files"] = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
         for name in sorted(files)
@@ -179,17 +213,11 @@ def read_settings(folder: Path) -> Settings:
 
     Raises:
         CheckpointError: If the file is missing, is no valid JSON, has another format or lacks a
-            setting, or if a listed file is missing or has another size.
+            setting, if a setting is out of range, or if a listed file is missing, has another size
+            or is reached through a link out of the folder.
     """
     path = folder / SETTINGS_FILE
-    try:
-        payload: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder} is no scorer checkpoint: it has no {SETTINGS_FILE}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    raw, payload = _payload(folder)
     try:
         if payload["format"] != FORMAT:
             raise CheckpointError(
@@ -213,22 +241,107 @@ def read_settings(folder: Path) -> Settings:
             encoding=EncodingSettings(**payload["encoding"]),
             overall=Platt(**payload["overall"]),
             doubt=Doubt(**payload["doubt"]),
+            digest=hashlib.sha256(raw).hexdigest(),
         )
-        sizes = {str(name): int(entry["bytes"]) for name, entry in payload["files"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path}: missing or invalid setting: {error!r}") from error
-    for name, size in sizes.items():
-        # A name is a plain file name: nothing in a checkpoint may point out of its folder.
-        if Path(name).name != name:
-            raise CheckpointError(f"{path}: file name {name!r} leaves the folder")
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder}: {name} is missing; {SETTINGS_FILE} lists it")
-        if (folder / name).stat().st_size != size:
-            raise CheckpointError(
-                f"{folder / name}: {(folder / name).stat().st_size} bytes, "
-                f"but {SETTINGS_FILE} says {size}; the file is incomplete or was changed"
-            )
+    for name, (size, _) in _listed(folder, payload).items():
+        _check_size(folder, name, size)
     return settings
+
+
+def verify(folder: Path, names: Iterable[str]) -> None:
+    """Check the files that are going to be loaded against `scorer.json`, and that none is code.
+
+    Args:
+        folder: A checkpoint folder.
+        names: Files of it; one that is neither there nor listed is passed over.
+
+    Raises:
+        CheckpointError: If a file is not listed or differs from what is listed, if the folder holds
+            Python code, pickles or an adapter, or if `scorer.json` cannot be used.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix.casefold() in _CODE or path.name == _ADAPTER:
+            raise CheckpointError(
+                f"{path}: a checkpoint holds no code, pickle or adapter; nothing is loaded"
+            )
+    _, payload = _payload(folder)
+    listed = _listed(folder, payload)
+    for name in names:
+        if name not in listed:
+            if not (folder / name).exists():
+                continue
+            raise CheckpointError(f"{folder / name}: {SETTINGS_FILE} does not list it")
+        size, expected = listed[name]
+        _check_size(folder, name, size)
+        found = sha256(folder / name)
+        if found != expected:
+            raise CheckpointError(
+                f"{folder / name}: SHA-256 {found}, but {SETTINGS_FILE} says {expected}; "
+                "the file was changed"
+            )
+
+
+def read_json(path: Path) -> tuple[bytes, Any]:
+    """Return a small JSON file of a checkpoint as bytes and value.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        CheckpointError: If it is large, or no valid JSON.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_JSON + 1)
+        if len(raw) > _MAX_JSON:
+            raise CheckpointError(f"{path}: larger than {_MAX_JSON} bytes")
+        return raw, json.loads(raw.decode("utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+
+
+def _payload(folder: Path) -> tuple[bytes, Any]:
+    try:
+        return read_json(folder / SETTINGS_FILE)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder} is no scorer checkpoint: it has no {SETTINGS_FILE}"
+        ) from None
+
+
+def _listed(folder: Path, payload: Any) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each file that `scorer.json` lists."""
+    path = folder / SETTINGS_FILE
+    try:
+        listed = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]))
+            for name, entry in payload["files"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path}: missing or invalid setting: files: {error!r}") from error
+    for name in listed:
+        # A name is a plain file name: nothing in a checkpoint may point out of its folder.
+        if name in ("", ".", "..") or not name.isprintable() or set(name) & set("/\\:"):
+            raise CheckpointError(f"{path}: file name {name!r} leaves the folder")
+    return listed
+
+
+def _check_size(folder: Path, name: str, size: int) -> None:
+    path = folder / name
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {name} is missing; {SETTINGS_FILE} lists it")
+    home, real = folder.resolve(), path.resolve()
+    # The hub's cache holds links to files beside its snapshots, and nothing else may be linked to.
+    blobs = home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
+    if real.parent not in (home, blobs):
+        raise CheckpointError(f"{path}: a link out of the folder, to {real}")
+    if path.stat().st_size != size:
+        raise CheckpointError(
+            f"{path}: {path.stat().st_size} bytes, "
+            f"but {SETTINGS_FILE} says {size}; the file is incomplete or was changed"
+        )
 
 
 def sha256(path: Path) -> str:

@@ -32,6 +32,7 @@ _ELSEWHERE = {
     "train": "scorer.training.commands",
     "experiment": "scorer.training.commands",
 }
+_log = logging.getLogger(__name__)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -49,15 +50,22 @@ class _Commands(LazyGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read the output has gone, e.g. `head`. What the interpreter still flushes at
-            # its end must not complain either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _close_stdout()  # whoever read the output has gone, e.g. `head`
             ctx.exit(_PIPE_CLOSED)
         except (ScorerError, OSError) as error:
+            try:
+                sys.stdout.flush()
+            except OSError:  # a full disk behind standard output; the error has that already
+                _close_stdout()
             raise Failure(str(error)) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def _close_stdout() -> None:
+    """Keep what the interpreter still flushes at its end from complaining."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Commands, elsewhere=_ELSEWHERE)
@@ -67,14 +75,24 @@ def cli() -> None:
 
 
 @cli.command("score")
-@click.argument("source", metavar="IN", type=click.Path(allow_dash=True))
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     metavar="OUT",
     required=True,
-    type=click.Path(allow_dash=True),
-    help="JSONL file, .gz or .zst by its name; - for standard output. A new folder for ray.",
+    help="File: JSONL, .gz, .zst or .parquet by its name; - for standard output. Folder: for several "
+    "files, which keep their names, and for ray, which makes it.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep what is done when the run ends early, and go on with what such a run left.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Score the I-th of N parts of the file, into OUT.I-of-N; for array jobs.",
 )
 @click.option("--prompt-field", help="Field of the prompt; found in the first row if not given.")
 @click.option("--response-field", help="Field of the response; likewise.")
@@ -99,7 +117,12 @@ def cli() -> None:
 @click.option(
     "--token-budget", type=click.IntRange(min=1), help="Tokens of a batch, padding included."
 )
-@click.option("--max-length", type=click.IntRange(min=1), help="Tokens of a pair at most.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="Tokens of a pair at most; a longer one is cut, and counted. The checkpoint's own limit if "
+    "not given.",
+)
 @click.option(
     "--purpose",
     type=click.Choice(PURPOSES),
@@ -112,8 +135,10 @@ def cli() -> None:
 @click.pass_context
 def score_command(
     ctx: click.Context,
-    source: str,
+    sources: tuple[str, ...],
     output: str,
+    resume: bool,
+    shard: str | None,
     prompt_field: str | None,
     response_field: str | None,
     key: str,
@@ -124,18 +149,19 @@ def score_command(
     engine: str,
     threads: int | None,
     token_budget: int | None,
-    max_length: int | None,
+    max_tokens: int | None,
     purpose: str,
     quiet: bool,
 ) -> None:
-    """Score the rows of IN (JSONL, .gz, .zst, or - for standard input).
+    """Score the rows of IN: JSONL, .gz, .zst, .parquet, or - for JSONL on standard input.
 
     With --engine ray, IN is a file or folder (JSON lines or Parquet) on any file system that Ray
     reads, such as s3://bucket/answers, and OUT a new folder; --threads are the CPU cores of each
     worker, and --device cuda gives each a GPU.
 
     The same rows come out in the same order, with the score under one key and everything else
-    as it was. The exit status is 0 when every row was scored, 1 when lines were rejected, 2 when
+    as it was. IN may be several files, folders and patterns such as 'data/**/*.jsonl'; OUT is a
+    folder then. The exit status is 0 when every row was scored, 1 when lines were rejected, 2 when
     the work could not be done.
     """
     if engine == "ray":
@@ -146,29 +172,47 @@ def score_command(
     from rich.console import Console
 
     from scorer.api import Scorer
-    from scorer.inference.stream import Options
+    from scorer.inference.files import plan
+    from scorer.inference.stream import Options, Shard
+    from scorer.inference.summary import combined
 
-    options = Options(prompt_field, response_field, key, overwrite_key, rejected)
     stderr = Console(stderr=True)
     with show_messages(stderr, logging.WARNING if quiet else logging.INFO):
         try:
+            options = Options(
+                prompt_field,
+                response_field,
+                key,
+                overwrite_key,
+                rejected,
+                shard=None if shard is None else Shard.parse(shard),
+                resume=resume,
+            )
             scorer = Scorer.load(
                 model,
                 device=device,
                 engine=engine,
                 threads=threads,
                 token_budget=token_budget,
-                max_length=max_length,
+                max_tokens=max_tokens,
                 purpose=purpose,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        if quiet:
-            summary = scorer.score_jsonl(source, output, options)
-        else:
-            with _bar(source, stderr) as on_progress:
-                summary = scorer.score_jsonl(source, output, options, on_progress)
-            _print_summary(summary, stderr if output == "-" else Console())
+        files = plan(sources, output)
+        if rejected is not None and len(files) > 1:
+            raise click.UsageError("--rejected is for one file; several keep theirs beside OUT")
+        summaries = []
+        for number, (source, target) in enumerate(files, 1):
+            if len(files) > 1:
+                _log.info("%s (%d of %d)", source, number, len(files))
+            with _bar(source, stderr, quiet) as on_progress:
+                summaries.append(scorer.score_jsonl(source, target, options, on_progress))
+        summary = combined(summaries)
+        if not quiet:
+            longest = scorer.settings.encoding.max_length
+            console = stderr if output == "-" else Console()
+            _print_summary(summary, console, longest, several=len(files) > 1)
     ctx.exit(1 if summary.rejected else 0)
 
 
@@ -240,7 +284,7 @@ def show_messages(console: Console, level: int) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(source: str, console: Console) -> Iterator[Callable[[Progress], None]]:
+def _bar(source: str, console: Console, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Show a progress bar by bytes of the file, with rows and tokens a second."""
     from rich import progress as rich_progress
 
@@ -253,7 +297,7 @@ def _bar(source: str, console: Console) -> Iterator[Callable[[Progress], None]]:
         rich_progress.TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
     )
     started = time.perf_counter()
     with bar:
@@ -271,7 +315,7 @@ def _bar(source: str, console: Console) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _print_summary(summary: Summary, console: Console) -> None:
+def _print_summary(summary: Summary, console: Console, max_tokens: int, several: bool) -> None:
     from rich.table import Table
 
     table = Table("dimension", "n", "mean level", "harmless rate")
@@ -295,9 +339,13 @@ def _print_summary(summary: Summary, console: Console) -> None:
     if summary.uncertain:
         lines.append(f"{_count(summary.uncertain, 'row')} uncertain: worth a person's look")
     if summary.truncated:
-        lines.append(f"{_count(summary.truncated, 'row')} cut to the length that the model reads")
+        lines.append(
+            f"{_count(summary.truncated, 'row')} cut to {max_tokens} tokens (--max-tokens)"
+        )
     if summary.rejected:
-        kept = f"kept in {summary.rejected_path}" if summary.rejected_path else "not kept"
+        kept = "kept beside each output" if several else "not kept"
+        if summary.rejected_path is not None:
+            kept = f"kept in {summary.rejected_path}"
         lines.append(f"{_count(summary.rejected, 'line')} rejected, {kept}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -37,6 +37,8 @@ class Dimension:
             )
         if len(self.levels) < 2 or list(self.levels) != sorted(set(self.levels)):
             raise ValueError(f"{self.name}: levels {self.levels} must ascend and be at least two")
+        if any(type(level) is not int for level in self.levels):
+            raise ValueError(f"{self.name}: levels {self.levels} must be whole numbers")
         if self.harmless_from not in self.levels[1:]:
             raise ValueError(
                 f"{self.name}: harmless_from {self.harmless_from} must be one of {self.levels[1:]}"

@@ -69,13 +69,11 @@ def chat_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random BERT without a head, and its Unigram tokenizer."""
+def make_tiny_encoder(folder: Path) -> None:
+    """Write a tiny random BERT without a head, and its Unigram tokenizer."""
     import torch
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny-encoder")
     tokenizer = tiny_tokenizer()
     torch.manual_seed(7)
     config = BertConfig(
@@ -101,34 +99,24 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask_token="<mask>",
         model_max_length=128,
     ).save_pretrained(folder)
-    return folder
 
 
-@pytest.fixture(scope="session")
-def new_recipe() -> Callable[..., Recipe]:
-    """Function from an encoder's folder, and settings to change, to a small recipe."""
+def make_recipe(encoder: Path, **changes: Any) -> Recipe:
+    """Return a small recipe from an encoder's folder, with settings to change."""
     from scorer.training.recipe import Recipe
 
-    def make(encoder: Path, **changes: Any) -> Recipe:
-        content = {
-            "name": "tiny",
-            "version": "0.0.1",
-            "encoder": str(encoder),
-            "sources": [{"path": "native"}],
-            "encoding": {"max_length": 64},
-        }
-        return Recipe.model_validate(content | changes)
-
-    return make
+    content = {
+        "name": "tiny",
+        "version": "0.0.1",
+        "encoder": str(encoder),
+        "sources": [{"path": "native"}],
+        "encoding": {"max_length": 64},
+    }
+    return Recipe.model_validate(content | changes)
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(
-    tiny_encoder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    new_recipe: Callable[..., Recipe],
-) -> Path:
-    """Folder of a whole checkpoint of the six dimensions, with random weights and spread logits."""
+def make_tiny_checkpoint(encoder: Path, folder: Path) -> None:
+    """Write a whole checkpoint of the six dimensions, with random weights and spread logits."""
     import torch
 
     from scorer.checkpoint import (
@@ -147,10 +135,9 @@ def tiny_checkpoint(
     from scorer.training.fit import starting_model
     from scorer.training.train import save_stock, uncalibrated
 
-    folder = tmp_path_factory.mktemp("tiny-checkpoint")
-    recipe = new_recipe(tiny_encoder, encoding={"max_length": 96})
+    recipe = make_recipe(encoder, encoding={"max_length": 96})
     torch.manual_seed(7)
-    model, tokenizer, _ = starting_model(recipe, tiny_encoder)
+    model, tokenizer, _ = starting_model(recipe, encoder)
     with torch.no_grad():
         # Fresh weights are so small that every text gets nearly the same logits, every probability
         # one half, and a test of order or neighbours could not fail.
@@ -166,4 +153,25 @@ def tiny_checkpoint(
     export_onnx(folder, settings)
     files = (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE, ONNX_FILE)
     write_settings(folder, settings, files)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random BERT without a head, and its Unigram tokenizer."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    make_tiny_encoder(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_recipe() -> Callable[..., Recipe]:
+    """Function from an encoder's folder, and settings to change, to a small recipe."""
+    return make_recipe
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a whole checkpoint of the six dimensions, with random weights and spread logits."""
+    folder = tmp_path_factory.mktemp("tiny-checkpoint")
+    make_tiny_checkpoint(tiny_encoder, folder)
     return folder

@@ -36,6 +36,10 @@ def calibrate(
 
     A target with fewer than 20 dev rows of either class keeps P = sigmoid(logit) and 0.5.
 
+    Sources differ in how many of their rows are harmless, and in size: a source of n rows counts
+    √n in all. Were rows counted alike, the largest would decide for the others; were sources, the
+    smallest would decide as much as the largest.
+
     Args:
         logits: Of the dev rows, shape (N, T).
         examples: The dev rows.
@@ -45,20 +49,29 @@ def calibrate(
     if not examples:
         return tuple(targets)
     known = np.array([encode_labels(example.labels, dimensions) for example in examples])
+    sources = np.array([example.source for example in examples])
     usable = {}
     for i in range(len(targets)):
         rows = known[:, i] != UNKNOWN
         truth = known[rows, i] > 0
         if min(truth.sum(), (~truth).sum()) >= _LEAST_ROWS:
-            usable[i] = rows, truth
-    for i, (rows, truth) in usable.items():
-        targets[i] = replace(targets[i], platt=fit_platt(logits[rows, i], truth))
+            usable[i] = rows, truth, _weights(sources[rows])
+    for i, (rows, truth, weights) in usable.items():
+        targets[i] = replace(targets[i], platt=fit_platt(logits[rows, i], truth, weights))
     reached = calibrated(logits, targets)
     for columns in target_slices(dimensions).values():
         reached[:, columns] = capped(reached[:, columns])
-    for i, (rows, truth) in usable.items():
-        targets[i] = replace(targets[i], thresholds=fit_thresholds(reached[rows, i], truth))
+    for i, (rows, truth, weights) in usable.items():
+        thresholds = fit_thresholds(reached[rows, i], truth, weights)
+        targets[i] = replace(targets[i], thresholds=thresholds)
     return tuple(targets)
+
+
+def _weights(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Return a weight per row, of mean 1, with which a source of n rows counts √n."""
+    _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    weights = 1 / np.sqrt(counts[source])
+    return np.asarray(weights / weights.mean(), np.float64)
 
 
 def calibrate_whole(
@@ -99,40 +112,43 @@ def whole_truth(
     return known, np.array([bool(truth) for truth in whole], bool)[known]
 
 
-def fit_platt(logits: Floats, truth: NDArray[np.bool_]) -> Platt:
-    """Return the scaling with the least log loss (Platt 1999)."""
+def fit_platt(
+    logits: Floats, truth: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> Platt:
+    """Return the scaling with the least log loss (Platt 1999), of rows that weigh alike or not."""
     sign = np.where(truth, 1.0, -1.0)
     values = np.asarray(logits, dtype=np.float64)
 
     def loss(parameters: NDArray[np.float64]) -> float:
         log_temperature, offset = parameters
-        return float(-log_expit(sign * (values / np.exp(log_temperature) + offset)).mean())
+        losses = -log_expit(sign * (values / np.exp(log_temperature) + offset))
+        return float(np.average(losses, weights=weights))
 
     bounds = [(np.log(0.1), np.log(20.0)), (-5.0, 5.0)]
     found = minimize(loss, np.zeros(2), bounds=bounds, method="L-BFGS-B")
     return Platt(round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4))
 
 
-def fit_thresholds(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> Thresholds:
+def fit_thresholds(
+    probability: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None = None,
+) -> Thresholds:
     """Return the thresholds of each purpose.
 
-    `balanced` has the best macro F1; of equals it is the one nearest to 0.5. Macro F1 rather than
+    `balanced` has the best macro F1, of rows that weigh alike or not; of equals it is the one nearest to 0.5. Macro F1 rather than
     accuracy: where nearly all answers are harmless, accuracy is best served by calling all of them
     so. Its ends are left out, where few dev rows would decide. `strict` keeps 95% of the rows below
     the level below it, `lenient` leaves 99% of those at or above it there; neither crosses
     `balanced`.
     """
-    balanced = float(
-        max(
-            _THRESHOLDS,
-            key=lambda t: (
-                round(
-                    float(f1_score(truth, probability >= t, average="macro", zero_division=0.0)), 4
-                ),
-                -abs(t - 0.5),
-            ),
-        )
-    )
+
+    def macro_f1(threshold: float) -> float:
+        reached = probability >= threshold
+        f1 = f1_score(truth, reached, average="macro", sample_weight=weights, zero_division=0.0)
+        return round(float(f1), 4)
+
+    balanced = float(max(_THRESHOLDS, key=lambda t: (macro_f1(t), -abs(t - 0.5))))
     edges = (
         np.quantile(probability[~truth], STRICT_CAUGHT),
         np.quantile(probability[truth], 1 - LENIENT_KEPT),

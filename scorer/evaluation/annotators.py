@@ -19,7 +19,7 @@ from scorer.evaluation.agreement import quadratic_kappa
 from scorer.evaluation.answers import read_score
 from scorer.evaluation.dawid_skene import dawid_skene
 from scorer.evaluation.sheets import is_sheet, read_sheet
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 
 Label = int | str
 Scale = Literal["nominal", "ordinal", "interval"]

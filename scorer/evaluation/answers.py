@@ -12,7 +12,7 @@ from scorer.data.jsonl import read_jsonl, stream_name
 from scorer.data.schema import shown
 from scorer.errors import DataError, RowError
 from scorer.inference.fields import PROMPT_FIELDS, RESPONSE_FIELDS, Fields, find_fields
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 from scorer.result import Score
 
 

@@ -12,7 +12,7 @@ from scorer.data.schema import shown
 from scorer.dimensions import DEFAULT_DIMENSIONS, OVERALL, Dimension
 from scorer.errors import DataError, RowError
 from scorer.inference.fields import RESPONSE_FIELDS, Fields, find_fields
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 from scorer.result import DimensionScore, Score
 
 SLICE_FIELDS = ("subcomponent", "domain_en", "domain", "scenario", "source", "focus", "kind")

@@ -73,7 +73,7 @@ def report(
     It shows harmless rates with intervals, levels, slices, calibration where rows have labels, and
     the answers themselves, the most harmful ones first.
     """
-    from scorer.inference.stream import KEY
+    from scorer.inference.options import KEY
     from scorer.report.answers import SLICE_FIELDS, read_scored
     from scorer.report.page import write_report
 

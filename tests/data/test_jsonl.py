@@ -133,7 +133,7 @@ def test_cut_and_foreign_files_are_noticed(tmp_path: Path, suffix: str) -> None:
     whole = path.read_bytes()
     for content in (whole[:-9], whole[:20], b"{}\n"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"rows\.jsonl{suffix}: cannot be decompressed"):
+        with pytest.raises(DataError, match=rf"rows\.jsonl{suffix}: cannot be read on"):
             list(read_jsonl(path))
 
 

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import base64
 import io
 import json
-import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.errors import DataError, RowError
-from scorer.inference.lines import Line, LongLine, Rejects, read_lines, remove_member, splice
+from scorer.data.jsonl import Line, LongLine, split_lines
+from scorer.errors import DataError
+from scorer.inference.lines import remove_member, splice
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -25,7 +23,7 @@ OBJECTS = st.dictionaries(st.text(), JSON, min_size=1, max_size=5)
 def read(data: bytes, max_line: int = 100) -> list[tuple[int, bytes]]:
     return [
         (line.number, line.raw if isinstance(line, Line) else b"".join(line.pieces))
-        for line in read_lines(io.BytesIO(data), "file", max_line)
+        for line in split_lines(io.BytesIO(data), "file", max_line)
     ]
 
 
@@ -42,13 +40,13 @@ def test_lines_come_whole_whatever_their_length(lines: list[bytes]) -> None:
 
 def test_only_lines_beyond_the_limit_are_long() -> None:
     data = b"1" * 100 + b"\n" + b"2" * 101 + b"\n" + b"3" * 100
-    kinds = [type(line) for line in read_lines(io.BytesIO(data), "file", 100)]
+    kinds = [type(line) for line in split_lines(io.BytesIO(data), "file", 100)]
     assert kinds == [Line, LongLine, Line]
 
 
 def test_what_is_left_of_a_long_line_is_skipped() -> None:
     data = b"x" * 1_000_000 + b"\nnext\n"
-    numbers = [(line.number, type(line)) for line in read_lines(io.BytesIO(data), "file", 10)]
+    numbers = [(line.number, type(line)) for line in split_lines(io.BytesIO(data), "file", 10)]
     assert numbers == [(1, LongLine), (2, Line)]
 
 
@@ -58,7 +56,7 @@ def test_an_unreadable_stream_is_an_error_of_its_file() -> None:
             raise EOFError("cut short")
 
     with pytest.raises(DataError, match=r"rows\.gz: cannot be read on: cut short"):
-        list(read_lines(Broken(), "rows.gz"))
+        list(split_lines(Broken(), "rows.gz"))
 
 
 @given(OBJECTS, st.text(), JSON)
@@ -92,63 +90,3 @@ def test_remove_member_leaves_the_others(
 def test_remove_member_keeps_text_and_takes_escaped_names() -> None:
     raw = b'{"a":1.10 , "\\u006b" : {"k":[2]}, "c":"\\u4f60"}'
     assert remove_member(raw, "k") == b'{"a":1.10, "c":"\\u4f60"}'
-
-
-def test_rejects_keep_text_and_bytes(tmp_path: Path) -> None:
-    path = tmp_path / "rejected.jsonl"
-    with Rejects(path) as rejects:
-        rejects.add(Line(3, "坏\n".encode()), RowError("bad", field="prompt"))
-        rejects.add(Line(5, b"\xff\xfe\r\n"), RowError("not UTF-8"))
-    assert rejects.count == 2
-    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [
-        {"line": 3, "error": "prompt: bad", "raw": "坏"},
-        {"line": 5, "error": "not UTF-8", "raw_base64": base64.b64encode(b"\xff\xfe").decode()},
-    ]
-
-
-@given(st.lists(st.binary(max_size=7), max_size=6))
-def test_pieces_of_a_long_line_join(pieces: list[bytes]) -> None:
-    rejects = Rejects(None)
-    written: list[bytes] = []
-    rejects._write = written.append  # type: ignore[method-assign]
-    rejects.add_long(LongLine(1, iter(pieces)), RowError("long"))
-    row = json.loads(b"".join(written))
-    assert base64.b64decode(row["raw_base64"], validate=True) == b"".join(pieces)
-
-
-def test_a_long_line_is_kept_without_being_held(tmp_path: Path) -> None:
-    source, path = tmp_path / "long", tmp_path / "rejected.jsonl"
-    source.write_bytes(b"\xe5" * 20_000_000 + b"\n")
-    tracemalloc.start()
-    with source.open("rb") as stream, Rejects(path) as rejects:
-        for line in read_lines(stream, "long", 1000):
-            assert isinstance(line, LongLine)
-            rejects.add_long(line, RowError("long"))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 4_000_000
-    row = json.loads(path.read_text(encoding="ascii"))
-    assert base64.b64decode(row["raw_base64"]) == source.read_bytes()
-
-
-def test_rejects_without_rejects_remove_an_older_file(tmp_path: Path) -> None:
-    path = tmp_path / "rejected.jsonl"
-    path.write_text("old")
-    with Rejects(path):
-        pass
-    assert not path.exists()
-
-
-def test_after_an_error_the_older_file_stands(tmp_path: Path) -> None:
-    path = tmp_path / "rejected.jsonl"
-    path.write_text("old")
-
-    def interrupted() -> None:
-        with Rejects(path) as rejects:
-            rejects.add(Line(1, b"x"), RowError("bad"))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

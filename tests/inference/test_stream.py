@@ -320,7 +320,7 @@ def test_missing_input_and_folder_are_named(predictor: Predictor, tmp_path: Path
     with pytest.raises(DataError, match=r"no\.jsonl"):
         score_jsonl(tmp_path / "no.jsonl", tmp_path / "out.jsonl", predictor)
     (tmp_path / "in.jsonl").write_text(GOOD)
-    with pytest.raises(DataError, match="cannot be opened"):
+    with pytest.raises(DataError, match="cannot be written"):
         score_jsonl(tmp_path / "in.jsonl", tmp_path / "no" / "out.jsonl", predictor)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
 

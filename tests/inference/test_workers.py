@@ -27,10 +27,10 @@ def test_a_packed_checkpoint_scores_alike_elsewhere(
     settings, files = pack(tiny_checkpoint)
     assert settings == tiny.settings
     assert files is not None
-    arrived = Loading(purpose="strict", max_length=32).load(files, threads=3)
+    arrived = Loading(purpose="strict", max_tokens=32).load(files, threads=3)
     assert os.environ["RAYON_NUM_THREADS"] == "3"
     assert not arrived.folder.exists()  # nothing is left on the worker
-    here = Scorer.load(tiny_checkpoint, device="cpu", threads=1, purpose="strict", max_length=32)
+    here = Scorer.load(tiny_checkpoint, device="cpu", threads=1, purpose="strict", max_tokens=32)
     assert arrived.score_batch(PAIRS) == here.score_batch(PAIRS)
 
 
@@ -43,8 +43,8 @@ def test_the_shipped_checkpoint_is_not_sent() -> None:
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         pack(tmp_path / "none")
-    with pytest.raises(ValueError, match="max_length 9999 is above"):
-        pack(None, max_length=9999)
+    with pytest.raises(ValueError, match="max_tokens 9999 is above"):
+        pack(None, max_tokens=9999)
     with pytest.raises(ValueError, match="purpose 'harsh' is none of"):
         Loading(purpose="harsh")
 

@@ -135,7 +135,7 @@ def test_token_budget_and_threads_change_no_score(tiny: Scorer, tiny_checkpoint:
 def test_max_length_cuts_sooner(tiny: Scorer, tiny_checkpoint: Path) -> None:
     pair = ("我们可以", "好" * 40)
     assert not tiny.score(*pair).truncated
-    short = Scorer.load(tiny_checkpoint, device="cpu", max_length=32)
+    short = Scorer.load(tiny_checkpoint, device="cpu", max_tokens=32)
     assert short.score(*pair).truncated
     assert short.settings.encoding.max_length == 32
 
@@ -143,8 +143,8 @@ def test_max_length_cuts_sooner(tiny: Scorer, tiny_checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"max_length": 97}, "max_length 97 is above 96"),
-        ({"max_length": 3}, "max_length 3 must be at least 16"),
+        ({"max_tokens": 97}, "max_tokens 97 is above 96"),
+        ({"max_tokens": 3}, "max_length 3 must be at least 16"),
         ({"token_budget": 0}, "token_budget 0 must be at least 1"),
         ({"threads": 0}, "threads 0 must be at least 1"),
         ({"engine": "tf"}, "engine 'tf'"),

@@ -11,6 +11,8 @@ import pytest
 from scorer.checkpoint import read_settings, write_settings
 from scorer.errors import CheckpointError
 
+HASHED = {"bytes": 1, "sha256": "0" * 64}
+
 
 @pytest.fixture
 def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
@@ -45,8 +47,8 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
         (lambda c: c["overall"].update(pickle=1), "pickle"),
         (lambda c: c["dimensions"][0].update(levels=[3, 1]), "ascend"),
         (lambda c: c["encoding"].update(max_length=2), "max_length"),
-        (lambda c: c["files"].update({"../secret": {"bytes": 1}}), "leaves the folder"),
-        (lambda c: c["files"].update({"weights.bin": {"bytes": 1}}), "weights.bin is missing"),
+        (lambda c: c["files"].update({"../secret": HASHED}), "leaves the folder"),
+        (lambda c: c["files"].update({"weights.x": HASHED}), "weights.x is missing"),
         (lambda c: c["files"]["tokenizer.json"].update(bytes=5), "scorer.json says 5"),
     ],
 )

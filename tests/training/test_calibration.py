@@ -52,6 +52,23 @@ def test_few_rows_leave_the_defaults() -> None:
     assert calibrate(np.empty((0, 1), np.float32), [], ONE) == (Target("a>=3"),)
 
 
+def test_a_large_source_does_not_decide_for_the_others() -> None:
+    logits, truth = sample(2_500, 1.0)
+    large = (logits[:2_400] - 2.0, truth[:2_400])  # of the same model, in which 0 means -2
+    small = (logits[2_400:], truth[2_400:])
+    examples = [
+        Example("", "x", {"a": 3 if harmless else 1}, source=name)
+        for name, (_, truths) in (("large", large), ("small", small))
+        for harmless in truths
+    ]
+    values = np.concatenate([large[0], small[0]])[:, None].astype(np.float32)
+    (found,) = calibrate(values, examples, ONE)
+    by_row = fit_platt(values[:, 0], np.concatenate([large[1], small[1]]))
+    # by rows the offset is nearly the large source's 2, by roots the small one weighs a sixth
+    assert 1.9 < by_row.offset < 2.1
+    assert found.platt.offset < by_row.offset - 0.15
+
+
 def test_unlabelled_rows_do_not_count() -> None:
     logits, truth = sample(400, 3.0)
     examples = [Example("", "x", {"a": 3 if harmless else 1}) for harmless in truth]

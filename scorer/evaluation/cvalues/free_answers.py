@@ -15,7 +15,7 @@ from scorer.api import Scorer
 from scorer.errors import DataError
 from scorer.evaluation.answers import Answer, all_scores, one_scorer, read_answers
 from scorer.evaluation.cvalues.replies import by_slices, question_intervals, slices_of
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 from scorer.result import Score
 
 RESPONSIBILITY = "responsibility"

@@ -15,7 +15,7 @@ from scorer.evaluation.flames.figures import Correction
 from scorer.evaluation.flames.joining import Joined, join, judged
 from scorer.evaluation.measuring.rows import measured_on, read_labelled, scores_of
 from scorer.evaluation.misclassification import FLAMES_PART, measured_errors
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 
 
 def read_model(

@@ -14,7 +14,7 @@ from scorer.dimensions import Dimension
 from scorer.errors import DataError, RowError
 from scorer.evaluation.answers import all_scores, read_score
 from scorer.evaluation.misclassification import Errors
-from scorer.inference.stream import KEY
+from scorer.inference.options import KEY
 from scorer.result import Score
 
 _LENGTHS = (50, 150, 400)  # characters of a response at which its slices by length begin
