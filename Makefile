@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 TRAIN := $(VENV)/.installed-train
 DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
 
 DEMO := runs/demo/answers.scored.jsonl
 
@@ -34,7 +35,7 @@ test: $(DEV) ## Check format, lint and types, and run the tests.
 train: $(TRAIN) ## Train on the bundled native set alone, into runs/native.
 	$(BIN)/scorer train recipes/native.yaml -o runs/native
 
-bench: $(TRAIN) ## Measure speed and memory beside the transformers pipeline.
+bench: $(BENCH) ## Measure speed and memory beside what others would use; some 15 minutes.
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## Remove the virtual environment, caches and build output; keep runs/.
@@ -60,3 +61,6 @@ $(TRAIN): pyproject.toml constraints.txt
 
 $(DEV): pyproject.toml constraints.txt
 	$(call install,[dev],$(RUN) $(TRAIN) $(DEV))
+
+$(BENCH): pyproject.toml constraints.txt
+	$(call install,[bench],$(RUN) $(TRAIN) $(BENCH))

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WINDOW_ROWS = 4096
+WINDOW_ROWS = 2048
 """Rows that are sorted by length together: enough for full batches, few enough to hold."""
 
 
