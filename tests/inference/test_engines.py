@@ -206,3 +206,37 @@ def test_loading_leaves_progress_bars_as_they_were(tiny_checkpoint: Path) -> Non
     assert logging.is_progress_bar_enabled()
     if not before:
         logging.disable_progress_bar()
+
+
+def test_a_batch_beyond_the_memory_goes_in_halves_and_so_do_later_ones(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    engine = TorchEngine(tiny_checkpoint, "cpu")
+    ids = np.random.default_rng(1).integers(4, 100, (9, 8))
+    batch = (ids, np.ones_like(ids), np.zeros_like(ids))
+    expected = engine.logits(*batch)
+    run, sizes = engine._run, []
+
+    def small(*arrays: np.ndarray) -> np.ndarray:
+        sizes.append(len(arrays[0]))
+        if arrays[0].size > 20:
+            raise torch.OutOfMemoryError
+        return run(*arrays)
+
+    monkeypatch.setattr(engine, "_run", small)
+    np.testing.assert_allclose(engine.logits(*batch), expected, rtol=0, atol=1e-5)
+    assert sizes[0] == 9
+    assert "out of memory: batches of" in caplog.text
+    sizes.clear()
+    engine.logits(*batch)
+    assert max(sizes) <= 2, "what did not fit before is not tried again"
+    with pytest.raises(ScorerError, match="no memory for one row of 30 tokens"):
+        engine.logits(*(np.ones((1, 30), np.int64),) * 3)
+
+
+def test_onnx_batches_run_side_by_side(tiny_checkpoint: Path) -> None:
+    engine = OnnxEngine(tiny_checkpoint, threads=3)
+    assert engine.streams == 3
+    assert engine.same_length
