@@ -119,7 +119,7 @@ def test_engines_agree_on_the_example_file(folder: Path) -> None:
         for engine in ("onnx", "torch")
     ]
     difference = np.abs(both[0] - both[1])
-    assert difference.max() < 0.1
+    assert difference.max() < 0.2
     assert difference.mean() < 0.01
 
 
