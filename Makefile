@@ -12,12 +12,15 @@ RUN := $(VENV)/.installed-run
 TRAIN := $(VENV)/.installed-train
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
+CLUSTER := $(VENV)/.installed-cluster
 
 DEMO := runs/demo/answers.scored.jsonl
 
+comma := ,
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test train bench clean
+.PHONY: help demo test cluster train bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +34,9 @@ test: $(DEV) ## Check format, lint and types, and run the tests.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+cluster: $(CLUSTER) ## Run the tests on a local Ray and a local Spark; needs Java.
+	$(BIN)/python -m pytest -m "slow or not slow" tests/inference/test_ray.py tests/inference/test_spark.py
 
 train: $(TRAIN) ## Train on the bundled native set alone, into runs/native.
 	$(BIN)/scorer train recipes/native.yaml -o runs/native
@@ -64,3 +70,6 @@ $(DEV): pyproject.toml constraints.txt
 
 $(BENCH): pyproject.toml constraints.txt
 	$(call install,[bench],$(RUN) $(TRAIN) $(BENCH))
+
+$(CLUSTER): pyproject.toml constraints.txt
+	$(call install,[dev$(comma)ray$(comma)spark],$(RUN) $(TRAIN) $(DEV) $(CLUSTER))

@@ -13,6 +13,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from scorer.inference.engines import DISABLED_OPTIMIZERS
+
 _SIDE = 2048  # of the matrices of the large product
 _REPEATS = 20
 
@@ -80,7 +82,7 @@ def time_by_operator(checkpoint: Path) -> dict[str, float]:
         str(checkpoint / "model.int8.onnx"),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=["BiasGeluFusion"],
+        disabled_optimizers=list(DISABLED_OPTIMIZERS),
     )
     ids = np.random.default_rng(0).integers(5, 20_000, (5, 160))
     arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": 0 * ids}

@@ -1,7 +1,8 @@
 """python benchmarks/speed.py: speed and memory of the scorer beside what others would use.
 
 All engines score the same file with the weights of one checkpoint, reading and writing JSON lines,
-each pass in a process of its own; loading is not counted. Passes take turns over several rounds, so
+each pass in a process of its own; loading is not counted. Ours is `score_jsonl`, what `scorer score`
+calls; the command's own start is `first_score_seconds`. Passes take turns over several rounds, so
 that a machine that is slow for a while is slow for all; ratios are of the medians. Nothing else
 should run on the machine. Needs the extras `train` and `bench`.
 """
@@ -241,6 +242,9 @@ def main(
         "model": f"{model['name']} {model['version']}",
         "settings": {"rows": rows, "rounds": rounds, "calls": calls, "starts": starts},
         "rows_per_second": rates,
+        "tokens_per_second": {
+            engine: share["tokens"] / rows * rate for engine, rate in rates.items()
+        },
         "times_as_fast_as": {
             engine: rates[OURS] / rate for engine, rate in rates.items() if engine != OURS
         },

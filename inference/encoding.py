@@ -15,6 +15,7 @@ from scorer.checkpoint import TOKENIZER_FILE, EncodingSettings
 from scorer.errors import CheckpointError
 
 _CHARACTERS_PER_TOKEN = 16  # no piece of a Chinese vocabulary is longer
+_PAIRS_AT_ONCE = 128  # before they are cut: long texts of many pairs would take much memory
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -107,6 +108,13 @@ class PairEncoder:
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Return the tokens of each (prompt, response)."""
+        return [
+            row
+            for start in range(0, len(pairs), _PAIRS_AT_ONCE)
+            for row in self._encode(pairs[start : start + _PAIRS_AT_ONCE])
+        ]
+
+    def _encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         clipped = [self._clip(text) for pair in pairs for text in pair]
         encodings = self._tokenizer.encode_batch_fast(
             [text for text, _ in clipped], add_special_tokens=False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import logging
+import math
 import os
 import platform
 import re
@@ -25,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 ENGINES = ("auto", "onnx", "torch")
 
+DISABLED_OPTIMIZERS = ("BiasGeluFusion",)
+"""Of ONNX Runtime: what it makes is slower than the two operators that it fuses."""
+
+_MEMORY = re.compile(r"OutOfMemory|out of memory|ALLOC_FAILED|not enough memory", re.IGNORECASE)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 # What stays in the caches is fastest: with a small encoder 4,096 tokens at a time are a tenth slower
 # than 1,024, and 16,384 two fifths, with five times the memory.
@@ -220,7 +226,7 @@ class OnnxEngine:
                 str(path),
                 options,
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=["BiasGeluFusion"],  # slower than the two that it fuses
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
             )
         except Exception as error:  # its exceptions have no base of their own
             raise CheckpointError(f"{path}: not a usable ONNX model: {error}") from error
@@ -270,11 +276,20 @@ class OnnxEngine:
         return np.asarray(output, dtype=np.float32)
 
 
-def _usable_cores() -> int:
-    """Return the cores that this process may use."""
+def _usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the cores that this process may use: those it is confined to, within its quota.
+
+    Args:
+        quota: Linux control groups' file of a container's CPU time, `MICROSECONDS PERIOD` or `max
+            PERIOD`.
+    """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        time, period = quota.read_text(encoding="ascii").split()
+        cores = min(cores, math.ceil(int(time) / int(period)))
+    return max(1, cores)
 
 
 class TorchEngine:
@@ -326,7 +341,10 @@ class TorchEngine:
             # transformers would fill them with random numbers and only warn.
             raise CheckpointError(f"{folder / WEIGHTS_FILE} lacks {sorted(info['missing_keys'])}")
         dtype = torch.float32 if full_precision else compute_dtype(device, model.dtype)
-        self._model = model.to(device=device, dtype=dtype).eval()
+        try:
+            self._model = model.to(device=device, dtype=dtype).eval()
+        except RuntimeError as error:
+            raise ScorerError(f"{device} cannot take the model: {error}") from error
         self._takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         self._torch = torch
         self.device = device
@@ -353,7 +371,9 @@ class TorchEngine:
         if self._most_cells is None or rows == 1 or input_ids.size <= self._most_cells:
             try:
                 return self._run(input_ids, attention_mask, token_type_ids)
-            except self._torch.OutOfMemoryError as error:
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; others say it in words
+                if not _MEMORY.search(f"{type(error).__name__} {error}"):
+                    raise ScorerError(f"{self.device} failed: {error}") from error
                 if rows == 1:
                     raise ScorerError(
                         f"{self.device} has no memory for one row of {input_ids.shape[1]} tokens"
@@ -383,16 +403,12 @@ class TorchEngine:
         arrays = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_types:
             arrays["token_type_ids"] = token_type_ids
-        tensors = {name: self._on_device(array) for name, array in arrays.items()}
+        tensors = {
+            name: self._torch.from_numpy(array).to(self.device) for name, array in arrays.items()
+        }
         with self._torch.inference_mode():
             output = self._model(**tensors).logits.float().cpu().numpy()
         return np.asarray(output, dtype=np.float32)
-
-    def _on_device(self, array: NDArray[np.int64]) -> Any:
-        tensor = self._torch.from_numpy(array)
-        if self.device.startswith("cuda"):  # from pinned memory the copy overlaps with computing
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
 
 
 def compute_dtype(device: str, stored: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -95,16 +96,17 @@ class Predictor:
         lengths = [len(row.input_ids) for row in rows]
         cut = list(batches(lengths, self.token_budget, same_length=self.engine.same_length))
         done = 0
-        for batch, output in self._outputs(cut, rows):
-            logits[batch] = output
-            done += len(batch)
-            if on_batch is not None:
-                on_batch(done / len(rows))
+        with contextlib.closing(self._outputs(cut, rows)) as outputs:
+            for batch, output in outputs:
+                logits[batch] = output
+                done += len(batch)
+                if on_batch is not None:
+                    on_batch(done / len(rows))
         return logits
 
     def _outputs(
         self, cut: Sequence[list[int]], rows: Sequence[Encoded]
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    ) -> Generator[tuple[list[int], NDArray[np.float32]], None, None]:
         """Yield each batch with its logits, as they come; as many at a time as suit the engine."""
         streams = min(self.engine.streams, len(cut))
         if streams <= 1:

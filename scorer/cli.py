@@ -113,7 +113,11 @@ def cli() -> None:
     show_default=True,
     help="auto is torch on a GPU and ONNX elsewhere; ray scores on the Ray cluster at hand.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads; as many as the process may use cores if not given.",
+)
 @click.option(
     "--token-budget", type=click.IntRange(min=1), help="Tokens of a batch, padding included."
 )

@@ -145,6 +145,8 @@ def export_fp32(folder: Path, path: Path, max_length: int) -> None:
 
 def _sees_everything(model: Any) -> bool:
     """Return whether every token attends to every other, through transformers' attention interface."""
+    if any(getattr(model.config, window, None) for window in ("sliding_window", "local_attention")):
+        return False
     attentions = [module for module in model.modules() if hasattr(module, "is_causal")]
     return (
         model._supports_attention_backend

@@ -236,6 +236,30 @@ def test_a_batch_beyond_the_memory_goes_in_halves_and_so_do_later_ones(
         engine.logits(*(np.ones((1, 30), np.int64),) * 3)
 
 
+def test_a_device_that_fails_otherwise_says_so(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TorchEngine(tiny_checkpoint, "cpu")
+
+    def broken(*arrays: np.ndarray) -> np.ndarray:
+        raise RuntimeError("the cable is loose")
+
+    monkeypatch.setattr(engine, "_run", broken)
+    with pytest.raises(ScorerError, match="cpu failed: the cable is loose"):
+        engine.logits(*(np.ones((2, 3), np.int64),) * 3)
+
+
+def test_cores_stay_within_a_containers_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    quota = tmp_path / "cpu.max"
+    for text, cores in (("150000 100000", 2), ("10000 100000", 1), ("max 100000", 64), ("?", 64)):
+        quota.write_text(f"{text}\n", encoding="ascii")
+        assert engines._usable_cores(quota) == cores
+    assert engines._usable_cores(tmp_path / "none") == 64
+
+
 def test_onnx_batches_run_side_by_side(tiny_checkpoint: Path) -> None:
     engine = OnnxEngine(tiny_checkpoint, threads=3)
     assert engine.streams == 3

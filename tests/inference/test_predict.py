@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +105,55 @@ def test_progress_ends_at_one(predictor: Predictor) -> None:
     assert len(shares) > 2
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+class Crooked(Counting):
+    """Three batches at a time, of which longer ones take longer; the logits are a row's length."""
+
+    token_budget, streams = 1, 3
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        super().__init__()
+        self.breaks_at = breaks_at
+
+    def logits(
+        self, input_ids: NDArray[np.int64], attention_mask: object, token_type_ids: object
+    ) -> NDArray[np.float32]:
+        length = input_ids.shape[1]
+        if length == self.breaks_at:
+            raise CheckpointError(f"broken at {length}")
+        time.sleep(length / 5000)
+        return np.full((len(input_ids), self.targets), length, np.float32)
+
+
+def test_batches_that_end_in_another_order_keep_their_rows(predictor: Predictor) -> None:
+    pairs = [("a", "b" * size) for size in (3, 40, 1, 25, 9, 60, 2)]
+    model = replace(predictor, engine=Crooked(), token_budget=1)
+    lengths = [len(row.input_ids) for row in predictor.encoder.encode(pairs)]
+    assert model.logits(pairs)[:, 0].tolist() == lengths
+
+
+def test_a_broken_batch_among_others_ends_the_window(predictor: Predictor) -> None:
+    pairs = [("a", "b" * size) for size in range(1, 40)]
+    lengths = sorted(len(row.input_ids) for row in predictor.encoder.encode(pairs))
+    broken = replace(predictor, engine=Crooked(breaks_at=lengths[20]), token_budget=1)
+    with pytest.raises(CheckpointError, match=f"broken at {lengths[20]}"):
+        broken.logits(pairs)
+
+
+def test_who_stops_at_a_batch_waits_for_those_under_way_alone(predictor: Predictor) -> None:
+    done: list[float] = []
+
+    def stop(share: float) -> None:
+        done.append(share)
+        raise KeyboardInterrupt
+
+    pairs = [("a", "b" * size) for size in range(1, 60)]
+    engine = Crooked()
+    with pytest.raises(KeyboardInterrupt):
+        replace(predictor, engine=engine, token_budget=1).predict(pairs, stop)
+    assert len(done) == 1
+    assert threading.active_count() == 1, "no batch goes on behind the back of the caller"
 
 
 @pytest.mark.parametrize(
