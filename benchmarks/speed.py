@@ -18,12 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click  # the parent process stays small: a child's peak memory starts from its parent's
-from rows import CHECKPOINT, ROOT, native_rows, write_rows
+from rows import CHECKPOINT, ROOT, real_rows, write_rows
 
 OURS = "ours"
 PACKAGES = (
@@ -57,14 +57,16 @@ def peak_memory() -> float:
     return (peak if sys.platform == "darwin" else peak * 1024) / 1e6
 
 
-def one_pass(engine: str, checkpoint: Path, scratch: Path, rows: int) -> dict[str, float]:
+def one_pass(
+    engine: str, checkpoint: Path, scratch: Path, rows: int, files: Sequence[Path]
+) -> dict[str, float]:
     """Load an engine, score a file, and return seconds and peak memory; for a fresh process."""
     from peers import ENGINES
 
     score = ENGINES[engine](checkpoint, scratch)
     with tempfile.TemporaryDirectory() as folder:
         source, few = Path(folder) / "in.jsonl", Path(folder) / "few.jsonl"
-        write_rows(source, rows)
+        write_rows(source, rows, files)
         write_rows(few, WARM_UP)
         score(few, Path(folder) / "few.out.jsonl")  # allocations, thread pools, first-use compiling
         taken = seconds(lambda: score(source, Path(folder) / "out.jsonl"))
@@ -94,7 +96,7 @@ def pairs_of_length(checkpoint: Path, tokens: int, count: int) -> list[tuple[str
 
     encoder = PairEncoder.from_folder(checkpoint, read_settings(checkpoint).encoding)
     pairs = []
-    for row in native_rows(count):
+    for row in real_rows(count):
         prompt, response = row["prompt"][: tokens // 4], row["response"] * (tokens // 20 + 1)
         few, many = 0, len(response)
         while few < many:  # bisection over characters; tokens grow with them
@@ -139,7 +141,9 @@ def growth(checkpoint: Path, most_rows: int, threads: int) -> dict[str, Any]:
     return found
 
 
-def share_of_peak(checkpoint: Path, rows: int, taken: float) -> dict[str, Any]:
+def share_of_peak(
+    checkpoint: Path, rows: int, files: Sequence[Path], taken: float
+) -> dict[str, Any]:
     """Return what share of the machine's rates the model reaches, and where the rest goes.
 
     The machine's rates are those of one large matrix product on every core, in int8 and in fp32,
@@ -151,7 +155,7 @@ def share_of_peak(checkpoint: Path, rows: int, taken: float) -> dict[str, Any]:
     from scorer.inference.encoding import PairEncoder
 
     encoder = PairEncoder.from_folder(checkpoint, read_settings(checkpoint).encoding)
-    pairs = [(row["prompt"], row["response"]) for row in native_rows(rows)]
+    pairs = [(row["prompt"], row["response"]) for row in real_rows(rows, files)]
     lengths = [len(row.input_ids) for row in encoder.encode(pairs)]
     work = peak.operations(checkpoint, lengths)
     machine = peak.machine_rates()
@@ -191,6 +195,13 @@ def first_score(checkpoint: Path) -> None:
 @click.command()
 @click.option("--checkpoint", type=click.Path(path_type=Path), default=CHECKPOINT)
 @click.option("--rows", default=300, show_default=True, help="Rows of the file that all score.")
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="JSON lines to take the rows from, of each as many; the bundled native set if not given.",
+)
 @click.option("--rounds", default=3, show_default=True, help="Passes of each engine.")
 @click.option("--calls", default=100, show_default=True, help="Single calls of each length.")
 @click.option("--starts", default=5, show_default=True, help="Timed process starts.")
@@ -206,6 +217,7 @@ def first_score(checkpoint: Path) -> None:
 def main(
     checkpoint: Path,
     rows: int,
+    files: tuple[Path, ...],
     rounds: int,
     calls: int,
     starts: int,
@@ -216,11 +228,12 @@ def main(
 ) -> None:
     """Measure the scorer beside its peers; write JSON and a plot."""
     if task is not None:
-        _child_task(*task, checkpoint, scratch or Path(), rows, calls, most_rows)
+        _child_task(*task, checkpoint, scratch or Path(), rows, files, calls, most_rows)
         return
     with tempfile.TemporaryDirectory() as folder:
         shared = [f"--checkpoint={checkpoint}", f"--scratch={folder}", f"--rows={rows}"]
         shared += [f"--calls={calls}", f"--most-rows={most_rows}"]
+        shared += [f"--file={file}" for file in files]
         engines = child("--task", "prepare", "", *shared)
         passes: dict[str, list[dict[str, float]]] = {engine: [] for engine in engines}
         for number in range(rounds):
@@ -240,7 +253,13 @@ def main(
     model = json.loads((checkpoint / "scorer.json").read_text(encoding="utf-8"))
     result = {
         "model": f"{model['name']} {model['version']}",
-        "settings": {"rows": rows, "rounds": rounds, "calls": calls, "starts": starts},
+        "settings": {
+            "rows": rows,
+            "files": [file.name for file in files],
+            "rounds": rounds,
+            "calls": calls,
+            "starts": starts,
+        },
         "rows_per_second": rates,
         "tokens_per_second": {
             engine: share["tokens"] / rows * rate for engine, rate in rates.items()
@@ -270,6 +289,7 @@ def _child_task(
     checkpoint: Path,
     scratch: Path,
     rows: int,
+    files: Sequence[Path],
     calls: int,
     most_rows: int,
 ) -> None:
@@ -280,7 +300,7 @@ def _child_task(
         prepare(checkpoint, scratch)
         found = list(ENGINES)
     elif name == "pass":
-        found = one_pass(argument, checkpoint, scratch, rows)
+        found = one_pass(argument, checkpoint, scratch, rows, files)
     elif name == "first":
         first_score(checkpoint)
     elif name == "single":
@@ -288,7 +308,7 @@ def _child_task(
     elif name == "growth":
         found = growth(checkpoint, most_rows, os.cpu_count() or 1)
     elif name == "peak":
-        found = share_of_peak(checkpoint, rows, float(argument))
+        found = share_of_peak(checkpoint, rows, files, float(argument))
     click.echo(json.dumps(found))
 
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from scorer.checkpoint import TOKENIZER_FILE, EncodingSettings
 from scorer.errors import CheckpointError
+from scorer.inference.simplified import simplified
 
 _CHARACTERS_PER_TOKEN = 16  # no piece of a Chinese vocabulary is longer
 _PAIRS_AT_ONCE = 128  # before they are cut: long texts of many pairs would take much memory
@@ -126,9 +127,14 @@ class PairEncoder:
         ]
 
     def _clip(self, text: str) -> tuple[str, bool]:
-        """Cut a text far beyond the model's length before tokenising a megabyte of it."""
+        """Return a text as the tokenizer takes it, and whether it was cut.
+
+        What is far beyond the model's length is cut before a megabyte of it is tokenised.
+        """
         # JSON can carry half a surrogate pair; no tokenizer takes it.
         text = _SURROGATES.sub("\ufffd", text)
+        if self.settings.simplify:
+            text = simplified(text)
         reach = self.settings.max_length * _CHARACTERS_PER_TOKEN
         if len(text) > 2 * reach and self._tokenizer.normalizer is not None:
             # What normalisation removes, such as runs of spaces, must not push the rest out.

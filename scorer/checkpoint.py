@@ -72,13 +72,17 @@ class EncodingSettings:
         prompt_share: Share of the room that the prompt keeps when prompt and response together are
             too long; what the response leaves unused goes to the prompt.
         response_head: Share of a cut response's room that goes to its head; the rest is its tail.
+        simplify: Whether traditional characters are read as simplified ones.
     """
 
     max_length: int = 512
     prompt_share: float = 0.3
     response_head: float = 0.7
+    simplify: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.simplify, bool):
+            raise ValueError(f"simplify {self.simplify!r} must be true or false")
         if type(self.max_length) is not int or not 16 <= self.max_length <= _MAX_TOKENS:
             raise ValueError(
                 f"max_length {self.max_length!r} must be at least 16 and at most {_MAX_TOKENS}"

@@ -140,10 +140,11 @@ class EncodingRecipe(_Settings):
     max_length: int = 512
     prompt_share: float = 0.3
     response_head: float = 0.7
+    simplify: bool = False
 
     def settings(self) -> EncodingSettings:
         """Return what goes into the checkpoint."""
-        return EncodingSettings(self.max_length, self.prompt_share, self.response_head)
+        return EncodingSettings(**self.model_dump())
 
 
 class DimensionRecipe(_Settings):

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from scorer.checkpoint import EncodingSettings
 from scorer.errors import CheckpointError
 from scorer.inference.encoding import PairEncoder, pad
+from scorer.inference.simplified import simplified
 
 SPECIAL = {0, 1, 2}
 
@@ -107,3 +108,27 @@ def test_broken_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
         PairEncoder.from_folder(tmp_path, EncodingSettings())
+
+
+def test_traditional_characters_are_read_as_simplified_ones_where_asked(
+    tiny_encoder: Path,
+) -> None:
+    pair, plain = ("學法", "這個數學"), ("学法", "这个数学")
+    as_they_are, simple = (
+        PairEncoder.from_folder(tiny_encoder, EncodingSettings(max_length=32, simplify=simplify))
+        for simplify in (False, True)
+    )
+    (expected,) = as_they_are.encode([plain])
+    for one in (pair, plain):
+        assert simple.encode([one])[0].input_ids.tolist() == expected.input_ids.tolist()
+    assert as_they_are.encode([pair])[0].input_ids.tolist() != expected.input_ids.tolist()
+
+
+def test_simplified_characters_are_those_of_opencc() -> None:
+    opencc = pytest.importorskip("opencc", reason="the extra train is not installed")
+    convert = opencc.OpenCC("t2s").convert
+    for code in range(0x3400, 0xA000):
+        character = chr(code)
+        other = convert(character)
+        if len(other) == 1 and ord(other) < 0x10000:
+            assert simplified(character) == other
