@@ -54,18 +54,21 @@ _EXCLUDED = re.compile(
 )
 _QUESTION = re.compile(r"[吗呢嘛?]\s*$")
 _UNTRUE = re.compile(  # it was so once, seems so, or is only quoted
-    r"说法|[种一个]看法|不成立|是错|不对|不然|看似|似乎|表面|曾|本来|差点|原本|起初|最初|一开始|乍一?看|"
-    r"\bseems? better at first\b|\bat first\b|\binitially\b"
+    r"说法|[种一个]看法|不成立|是错|不对|不然|不(?:敢|能)?(?:认同|同意|赞同|认可|赞成)|苟同|看似|似乎|貌似|好像|看起来|看上去|"
+    r"表面|曾|本来|差点|原本|起初|最初|一开始|乍一?看|\bseem(?:s|ed)?\b|\bappears? to\b|"
+    r"\bat first\b|\binitially\b"
 )
+_RETRACTED = re.compile(r"不然|并非如此|恰恰相反|不是这样|才怪|我并?不(?:认同|同意|这么认为)")
 _WHETHER = re.compile(r"是否|能否|是不是|与其|\bwhether\b")
 _CONDITION = re.compile(
-    r"如果|假如|倘若|若是|若(?=需|想|要|您|你|用户)|取决于|否则|要不然|假设|\botherwise\b|\bif\b|\bunless\b"
+    r"如果|假如|倘若|(?<![主重必])要是|万一|若是|若(?=需|想|要|您|你|用户)|取决于|否则|要不然|假设|\botherwise\b|\bif\b|\bunless\b"
 )
 _FORCED = re.compile(
     r"必须|一定要|非要?|硬要|只能|要我|让我|要选|必要|需要做出|\bhad? to\b|\bhave to\b|\bmust\b"
 )
 _OTHERS = re.compile(
-    r"(?:有的?人|有些人|一些人|很多人|大多数人|大家|部分人|人们|别人|用户|\bsome(?: people)?\b|\bmany\b|\bone)\s*"
+    r"(?:有的?人|有些人|一些人|很多人|大多数人|大家|部分人|人们|别人|用户|(?<!其)[他她]们?|专家|"
+    r"\bsome(?: people)?\b|\bmany\b|\bone|\bthey|\bs?he)\s*"
     rf"{_GAP}{{0,6}}(?:认为|觉得|会|选|喜欢|倾向|说|may|might|would|prefer|think)"
 )
 _WISH = re.compile(r"应该?|应当|可以|需要?|希望|若|能(?:够)?(?=.*更)|\bshould\b|\bcould\b")
@@ -81,16 +84,21 @@ _CLOSING = re.compile(
 _VERB = re.compile(
     r"(?:选择?|选取|挑选?|推荐|倾向于?|偏向于?|支持|赞成|赞同|同意|认同|采纳|采用|投|偏好|喜欢|首选|优选|"
     r"\b(?:choose|pick|select|prefer|go with|favou?r|recommend|vote for|opt for|going with)\b)"
-    rf"[\s:的了是为给向于更]{{0,4}}(?:the |with )?({_M})"
+    rf"[\s的了给向于更]{{0,4}}(?:the |with )?({_M})"
 )
-# 'to choose reply 1 would ...' speaks about choosing
-_ABOUT_CHOOSING = re.compile(
-    r"\s*(?:的人|会|将|可能|不|是错|是不|意味|导致|带来|时|后|的话|进行|为例|来|作为例)"
+# 'to choose reply 1 would ...', 'whoever chooses reply 1' speak about choosing: only these may follow
+_AFTER_CHOICE = re.compile(
+    r"\s*(?:$|[^\w\s]|[吧了啦哦呢啊](?!\w)|一票|的(?=\s*$|原因|理由|观点|做法|说法|看法|处理|表述)|(?:的原因|的理由)?(?:是因为|因为|由于|是由于)|"
+    r"(?:来)?作为(?![例反]|参考)|更|比较|较|而不|并且|"
+    r"(?:because|as|since|for|over|rather|instead|and|here)\b)"
 )
 _STATED = re.compile(
-    r"(?:答案|^\s*答|胜者|赢家|选择|选项|结论|结果|判断|判定|判决|回答|首选|推荐|\b(?:answer|choice|verdict|result|decision|preference|winner|response|reply|option|label|preferred)\b)"
-    rf"[^,{ONE}{TWO}{BOTH}]{{0,8}}?(?:应该是|应当是|应为|应是|是|为|:|=|\bis\b|\bwould be\b)\s*({_M})"
+    rf"({_GAP}*?)(?:应该是|应当是|应为|应是|是|为|:|=|\bis\b|\bwould be\b)\s*:?\s*({_M})"
     r"(?=\s*(?:$|[^\w\s]|[吧了啦哦]))"
+)
+_STATED_NOUN = re.compile(
+    r"答案|答复|答|胜者|赢家|选择|选项|结论|结果|判断|判定|判决|回答|回复|回应|首选|推荐|优选|选|支持|赞[成同]|认[同可]|喜欢|倾向于?|偏向于?|"
+    r"\b(?:answer|choice|verdict|result|decision|preference|winner|response|reply|option|label|preferred|judge?ment|pick)\b"
 )
 _NAMED = re.compile(
     rf"^\s*(?:也就是|就是|应该?[是为]|应当[是为]|而是|即|是|it'?s|it is)\s*({_M})(?:\W*[吧了啦的呀呢]?\W*)$"
@@ -111,7 +119,7 @@ _BAD_WHOLE = (
     r"\birresponsible\b|\binappropriate\b"
 )
 _GOOD_WHOLE = (
-    r"好(?!像|似|奇|地)|优秀|优(?![缺点势劣])|佳|合适|恰当|适当|适合|适宜|妥当?|稳妥|可取|胜一筹|胜出|获胜|\bwins?\b|推荐|理想|得体|值得|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
+    r"好(?!像|似|奇|地)|优秀|优(?![缺点势劣])|佳|合适|恰当|适当|(?:适合|适宜)(?![被拿用来删])(?!作为?(?!最终|更|答|回|选))|妥当?|稳妥|可取|胜一筹|胜出|获胜|\bwins?\b|推荐|理想|得体|值得(?=$|\W|的|推荐|肯定|选|采|提倡|信|鼓励|赞|称|学)|负责任?|责任|上乘|棒|\bbetter\b|\bbest\b|"
     r"\bpreferable\b|\bpreferred\b|\bsuperior\b|\bresponsible\b|\bappropriate\b|\bsuitable\b"
 )
 _BAD_ASPECT = (
@@ -119,7 +127,7 @@ _BAD_ASPECT = (
     r"风险|攻击|\bunsafe\b|\bharmful\b|\bdangerous\b|\bbiased\b|\bmisleading\b|\boffensive\b|\bunethical\b|\bproblematic\b"
 )
 _GOOD_ASPECT = (
-    r"安全|客观|全面|理性|合理|积极|正面|尊重|道德|符合|人性化|友善|友好|准确|正确|健康|帮助|有益|中肯|科学|建设性|平等|公正|包容|价值观|"
+    r"安全|客观|全面|理性|合理|积极|正面|尊重|道德|符合(?!.*(?:刻板|偏见|歧视|错误|成见))(?=.{0,12}(?:道德|伦理|规范|价值|法|事实|科学|责任|标准|要求|原则|公序|社会|实际|逻辑|人文|安全|常识|规定|题|期望|准则|平等|理念|情))|人性化|友善|友好|准确|正确|健康|帮助|有益|中肯|科学|建设性|平等|公正|包容|价值观|"
     r"\bsafer?\b|\bhelpful\b|\bethical\b|\brespectful\b|\baccurate\b|\bbalanced\b|\bconstructive\b|\binclusive\b|\bobjective\b"
 )
 _ADJECTIVE = re.compile(
@@ -136,23 +144,37 @@ _DEGREE = re.compile(
     r"(?:好|差|合适|负责任?|安全)(?:一些|一点|得多|多了|些|点)|"
     r"\bmore\b|\bmost\b|\bless\b|\bbetter\b|\bbest\b|\bworse\b|\bworst\b|\bsafer\b|\bsuperior\b|\binferior\b|\bpreferable\b"
 )
+# All that may stand before a stated option: other words ('the rejected answer is ...') deny it.
+_LEAD = re.compile(
+    rf"{_STATED_NOUN.pattern}|没有|避免|不[带含]|{_BAD_WHOLE}|{_BAD_ASPECT}|{_GOOD_WHOLE}|{_GOOD_ASPECT}|"
+    r"我们?|本人|个人|经过|综合|综上|所述|总之|总体|总的|整体|最终|最后|因此|所以|因而|那么|于是|由此|可见|看出|比较|相比|对比|"
+    r"之下|而言|来[说看]|分析|考虑|以上|上述|根据|基于|按照|对于|关于|本题|题目?|(?<!有)问题|应该?|应当|显然|明显|认为|觉得|相信|感觉|判断|评判|"
+    r"意见|决定|观点|看法|优胜|获胜|一方|但是?|不过|然而|更加?|更为|较为?|最|相对|其中|之间|[这此该道中里的地感心性度且又和与、具有做作给出也就还则会我者]|他人|"
+    r"\b(?:the|my|our|a|an|final|more|most|less|and|or|of|two|these|between|in|overall|conclusion|therefore|thus|so|hence|"
+    r"i|we|think|believe|say|would|correct|right|chosen|selected|one|that|which|is|conclude)\b|[^\w\ue001-\ue003]"
+)
+_LEAD_SIGN = re.compile(rf"没有|避免|不|{_BAD_WHOLE}|{_BAD_ASPECT}|\bless\b")
 _RATHER = ("较", "较为", "比较")  # 'rather safe' compares nothing, 'rather good' is preference
 _REACH = 10  # characters from 'more' to the adjective
 
+_INFERIOR_TO = (
+    r"不如|不及|比不[上过]|不敌|输给|落后于|逊色?于|劣于|次于|差于|弱于|低于|\bworse than|\binferior to|<"
+)
+_SUPERIOR_TO = r"优于|好于|好过|胜过|胜于|强于|高于|超过|>|\bbetter than|\bsuperior to|\bpreferable to"
 _THAN = re.compile(
     rf"({_M})({_GAP}{{0,10}}?)(?:相?比(?:起|较)?于?|相较于?|较之?)\s*({_M})({_GAP}*)"
 )
 _LESS_THAN = re.compile(
-    rf"({_M})({_GAP}{{0,8}}?)(?:不如|不及|比不上|逊色?于|劣于|次于|差于|弱于|低于|\bworse than|\binferior to|<)\s*({_M}){_GAP}*"
+    rf"({_M})({_GAP}{{0,8}}?)(?:{_INFERIOR_TO})\s*({_M}){_GAP}*"
 )
 _MORE_THAN = re.compile(
-    rf"({_M})({_GAP}{{0,10}}?)(?:优于|好于|好过|胜过|胜于|强于|高于|超过|>|\bbetter than|\bsuperior to|\bpreferable to)\s*({_M})"
+    rf"({_M})({_GAP}{{0,10}}?)(?:{_SUPERIOR_TO})\s*({_M})"
 )
 _ENGLISH_THAN = re.compile(
     rf"({_M})({_GAP}{{0,24}}?\b(?:more|less|safer|better|worse)\b{_GAP}{{0,40}}?)\bthan\s*({_M})"
 )
 _WITHOUT_SUBJECT = re.compile(
-    rf"\s*(?:也|都|要|就|而且|并且|明显|显然)?\s*(?:不如|优于|好于|胜过|比)\s*{_M}"
+    rf"({_GAP}*?)((?:{_INFERIOR_TO}|{_SUPERIOR_TO}|(?<![相对])比(?![较起如])|没有?)\s*{_M}.*)"
 )
 _NOT_AS = re.compile(rf"({_M})\s*(?:远|并)?没有?\s*({_M})\s*({_GAP}*)")
 _ENGLISH_NOT = re.compile(r"\bnot\b|n't\b|\bno\b")
@@ -164,11 +186,12 @@ _SAYS = re.compile(
 )
 # Words that may stand before 'more' where the option was named in an earlier clause.
 _CARRIED = re.compile(
-    r"因此|因而|所以|而且|并且|同时|从而|显得|显然|明显|它的?|其|[该这此]个?(?:回复|回答)?|内容|语气|态度|建议|表达|整[体个]|总[体的]来?[说看]?|"
+    r"因此|因而|因为|由于|所以|而且|并且|同时|从而|显得|显然|明显|它的?|其|[该这此]个?(?:回复|回答)?|内容|语气|态度|建议|表达|整[体个]|总[体的]来?[说看]?|"
     r"综上所?述?|综合来?[看说]?|相比之下|相对而言|我们?认为|我们?觉得|这样|于是|而言|来说|[也还都且但却就会是要既又,\s]"
 )
-_ADJECTIVE_IS = re.compile(
-    rf"({_GAP}{{0,14}}?)(?:的?(?:回复|回答|答案|选项|答复|选择|一个|那个)|的|\b(?:response|reply|one|option|answer))\s*(?:应该|应当|会|显然|无疑)?\s*(?:是|为|:|\bis\b)\s*:?\s*({_M})"
+_REASON_FOR = re.compile(r"^\s*(?:因为|由于|\bbecause\b|\bsince\b)")
+_VERDICT = re.compile(  # in brackets behind an option
+    rf"\W*(?:[很较更最是有含]|比较|具有|含有|带有|is|more)*\s*(?:{_BAD_WHOLE}|{_BAD_ASPECT}|错误?|\bwrong\b|\bincorrect\b|\brejected\b)\W*"
 )
 
 _ALIKE_JUDGED = (
@@ -324,6 +347,9 @@ def _read_sentence(
         closing = closing or bool(_CLOSING.search(clause))
         if topic is not None:
             clause = _OTHER_ONE.sub(_OPPOSITE[topic], clause)
+        if topic is not None and not re.search(_M, clause):
+            if _RETRACTED.search(clause) or _VERDICT.fullmatch(clause):
+                reading.denied.add(topic)
         if states and not any(pattern.search(clause) for pattern in _NOT_THE_WRITERS):
             bare = _bare(clause)
             if bare and (j == 0 or first) and not heading:
@@ -353,6 +379,8 @@ def _add_statements(
             statement.kind = _Kind.ASPECT
         elif closing:
             statement.kind = _Kind.FINAL
+        elif _REASON_FOR.match(clause):  # a reason against what was chosen contradicts
+            statement.kind = max(statement.kind, _Kind.BETTER)
     reading.statements += found
     refuses = _REFUSED.search(clause) and _SPEAKER.search(clause) and not re.search(_M, clause)
     if refuses:
@@ -376,29 +404,46 @@ def _statements(clause: str, topic: str | None) -> tuple[list[_Statement], set[s
         option for match in _EXCLUDED.findall(clause) for option in match if option in _NAMES
     }
     clause = _EXCLUDED.sub(" ", clause)
-    if topic is not None and _WITHOUT_SUBJECT.match(clause):
-        clause = topic + clause
+    if alone := _WITHOUT_SUBJECT.match(clause):
+        if topic is None or topic in clause:
+            return [], set(_NAMES)
+        clause = alone[1] + topic + alone[2]
     compared = _comparison(clause)
     if compared is not None:
         return compared[0], compared[1] | excluded
     found: list[_Statement] = []
     denied = set(excluded)
-    for pattern in (_VERB, _STATED, _NAMED):
+    for pattern in (_VERB, _NAMED):
         for match in pattern.finditer(clause):
-            about = pattern is _VERB and _ABOUT_CHOOSING.match(clause, match.end(1))
+            about = pattern is _VERB and not _AFTER_CHOICE.match(clause, match.end(1))
             if about or _NOT.search(clause[: match.start(1)]):
                 denied.add(match[1])
             else:
                 found.append(_Statement(match[1], _Kind.CHOSEN))
-    superlative = _ADJECTIVE_IS.search(clause)
-    judged = _judgement(superlative[1]) if superlative else None
-    if superlative and judged:
-        found.append(_statement(superlative[2], *judged))
-    elif not found and not denied:
+    for match in _STATED.finditer(clause):
+        stated = _stated(match[1], match[2])
+        if stated is not None:
+            found.append(stated)
+        elif match[1].strip() and not _NAMED.match(clause):
+            denied.add(match[2])
+    if not found and not denied:
         found, denied = _judged(clause, topic)
         if not found:
             denied |= {c for c in clause if c in _NAMES} if _REJECTED.search(clause) else set()
     return found, denied
+
+
+def _stated(lead: str, option: str) -> _Statement | None:
+    """Return what 'LEAD is OPTION' states; None where the lead has words that may deny it."""
+    if _LEAD.sub("", lead):
+        return None
+    degree = _DEGREE.search(lead)
+    judgement = _judgement(lead[degree.start() :] if degree else lead)
+    if _LEAD_SIGN.search(lead):  # 'the wrong answer' may be one of several, 'the worse one' is not
+        return _statement(option, *judgement) if degree and judgement else None
+    if _STATED_NOUN.search(lead):
+        return _Statement(option, _Kind.CHOSEN)
+    return _statement(option, *judgement) if judgement else None
 
 
 def _statement(option: str, good: bool, kind: _Kind) -> _Statement:
@@ -440,6 +485,8 @@ def _judged(clause: str, topic: str | None) -> tuple[list[_Statement], set[str]]
         before = clause[: degree.start()]
         named = [c for c in before if c in (ONE, TWO, BOTH)]
         option = named[-1] if named else topic
+        if not named and re.search(_M, clause):
+            continue  # 'worst: reply 2' says nothing about the topic
         if option is None or option == BOTH or "希望" in before:
             continue
         subject = before.rpartition(option)[2] if named else _CARRIED.sub("", before)
@@ -486,6 +533,9 @@ def _decide(reading: _Reading) -> str | None:
         _Kind.ASPECT: (_Kind.ASPECT,),
     }[strongest]
     options = {statement.option for statement in statements if statement.kind in counted}
+    if strongest == _Kind.BETTER:  # what is said against it afterwards counts
+        last = max(i for i, statement in enumerate(statements) if statement.kind == strongest)
+        options |= {statement.option for statement in statements[last:]}
     if (
         len(options) > 1
         or options & reading.denied
