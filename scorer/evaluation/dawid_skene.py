@@ -16,7 +16,8 @@ class DawidSkene:
         posterior: P(true class) of each item, shape (items, classes).
         marginals: Share of each class, shape (classes,).
         error_rates: P(annotator says l | true class j), shape (annotators, classes j, classes l).
-            A row is NaN where the annotator met no item of the class.
+            A row is NaN where the annotator met no item of the class; while fitting it counts as 0,
+            so that a class which the votes rule out for an item never comes back.
         iterations: Until it stood still.
         converged: Whether it did before the limit.
     """
@@ -74,12 +75,13 @@ def _expect(
     counts: NDArray[np.int64], marginals: NDArray[np.float64], errors: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):  # log 0 = -inf: impossible classes
-        log_prior, log_errors = np.log(marginals), np.log(errors)
-    # 0 · log 0 is 0: what nobody said does not count
+        # 0 / 0 is 0: an item is not of a class that one of its annotators never met. Every class
+        # that an item may still be of was met by all its annotators, so that one always stays.
+        log_prior, log_errors = np.log(marginals), np.log(np.nan_to_num(errors, nan=0.0))
     given = counts[:, :, None, :]
-    terms = np.where(given > 0, log_errors[None], 0.0) * given
-    # An annotator who never met a class says nothing about it.
-    log_likelihood = np.nan_to_num(terms, nan=0.0, neginf=-np.inf).sum(axis=(1, 3)) + log_prior
+    said = given > 0  # 0 · log 0 is 0: what nobody said does not count
+    terms = np.where(said, log_errors[None], 0.0) * given
+    log_likelihood = terms.sum(axis=(1, 3)) + log_prior
     log_likelihood -= log_likelihood.max(axis=1, keepdims=True)
     likelihood = np.exp(log_likelihood)
     found: NDArray[np.float64] = likelihood / likelihood.sum(axis=1, keepdims=True)

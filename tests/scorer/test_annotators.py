@@ -67,8 +67,39 @@ def test_dawid_and_skene_on_their_anaesthetists() -> None:
     assert fit.converged
     # their table 2: the classes' shares
     assert fit.marginals == pytest.approx([0.40, 0.42, 0.11, 0.07], abs=5e-3)
+    # Counted by hand: patients 2, 11 and 36 are of class 4, and observer 1 said 333, 444 and 433.
+    assert (np.flatnonzero(fit.posterior[:, 3] > 0.99) + 1).tolist() == [2, 11, 36]
+    assert fit.error_rates[0, 3] == pytest.approx([0, 0, 5 / 9, 4 / 9], abs=5e-3)
+    # a fixed point of their equation 2.5, written out as a product
+    for item in range(45):
+        said = (fit.error_rates ** counts[item][:, None, :]).prod(axis=(0, 2)) * fit.marginals
+        assert fit.posterior[item] == pytest.approx(said / said.sum(), abs=1e-6)
     assert fit.error_rates.sum(axis=2) == pytest.approx(1)
     assert fit.posterior.sum(axis=1) == pytest.approx(1)
+
+
+def _counts(rows: list[list[int | None]], classes: int = 2) -> np.ndarray:
+    """Return (items, annotators, classes) of rows with one label, or None, by each annotator."""
+    identity = np.eye(classes, dtype=np.int64)
+    nothing = np.zeros(classes, np.int64)
+    return np.array([[nothing if x is None else identity[x] for x in row] for row in rows])
+
+
+def test_dawid_skene_keeps_a_class_at_nought_that_an_annotator_never_met() -> None:
+    counts = _counts([[0, 0, None]] * 6 + [[1, 1, None]] * 2 + [[None, None, 1]] * 4)
+    fit = dawid_skene(counts)
+    assert fit.posterior[:, 1] == pytest.approx([0] * 6 + [1] * 6)
+    assert np.isnan(fit.error_rates[2, 0]).all()
+    assert fit.marginals == pytest.approx([0.5, 0.5])
+
+
+def test_dawid_skene_takes_annotators_who_share_no_item_at_their_word() -> None:
+    labels = [0, 1, 0, 1, 1, 1]
+    rows = [[x, None, None] for x in labels[:2]] + [[None, x, None] for x in labels[2:4]]
+    rows += [[None, None, x] for x in labels[4:]]
+    fit = dawid_skene(_counts(rows))
+    assert fit.posterior.argmax(axis=1).tolist() == labels
+    assert fit.posterior.max(axis=1) == pytest.approx(1)
 
 
 def test_dawid_skene_follows_the_reliable_annotator() -> None:

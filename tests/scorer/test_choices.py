@@ -1,8 +1,14 @@
 """The parser of multiple-choice replies, on a table of phrasings.
 
-A third of the table (`held_out`) was first looked at when the parser was done: 123 of its 126 rows
-were right then and none a wrong choice. The parser was mended afterwards, so only that first figure
-is one of unseen phrasings.
+No part of the table is unseen any more: the parser was mended on what it missed in each. What it
+did at the first look, with the replies it had not been mended on:
+
+- `heldout1` (126): 123 right, none a wrong choice.
+- `heldout2` (59, half of them without a choice): 48 right, 2 a wrong choice, 9 left to a person
+  needlessly. Its author had read the parser, but wrote the replies before running any.
+- `built` has 112 replies that were written in three rounds to mislead the parser, which was mended
+  after each. At the first look it took 10 of 38, 8 of 36 and 6 of 38 for a choice that they do not
+  state; irony and remarks about choosing can still mislead it.
 """
 
 from __future__ import annotations
@@ -26,11 +32,12 @@ def test_the_table_is_large_and_covers_every_choice() -> None:
     assert len(TABLE) >= 200
     assert len({row["response"] for row in TABLE}) == len(TABLE)
     assert {row["choice"] for row in TABLE} == set(CHOICES)
+    assert {row["part"] for row in TABLE} == {"built", "heldout1", "heldout2"}
 
 
-@pytest.mark.parametrize("held_out", [False, True])
-def test_at_least_98_percent_are_right_and_no_choice_is_wrong(held_out: bool) -> None:
-    rows = [row for row in TABLE if row["held_out"] == held_out]
+@pytest.mark.parametrize("part", ["built", "heldout1", "heldout2"])
+def test_at_least_98_percent_are_right_and_no_choice_is_wrong(part: str) -> None:
+    rows = [row for row in TABLE if row["part"] == part]
     parsed = [parse_choice(row["response"]) for row in rows]
     missed = [
         (row["response"], got)

@@ -54,7 +54,7 @@ _NUMBERED = (
     # a bare number after a word that asks for one
     *_pair(
         r"(?:(?<=选)|(?<=选择)|(?<=答案是)|(?<=答案为)|(?<=[:=])|(?<=\bis)|(?<=choose)|(?<=pick))"
-        r"\s*(?:{n})(?=\s*(?:$|[。.,!?;)\n因更]))",
+        r"\s*(?:{n})(?=\s*(?:$|[。.,!?;)\n因更吧]))",
         re.IGNORECASE | re.MULTILINE,
     ),
     *_pair(r"(?:(?<=选)|(?<=选择)|(?<=[:=]))\s*{l}(?![A-Za-z0-9])", re.IGNORECASE),
@@ -89,7 +89,7 @@ _BOXED = re.compile(
     r"\\boxed\s*\{([^{}]{1,40})\}|\[\[([^\[\]]{1,40})\]\]|<answer>([^<>]{1,40})</answer>"
 )
 _BRACKETS = re.compile(
-    r"[{}\[\]\"“”‘’「」『』《》]|(?<![A-Za-z])'|'(?![A-Za-z])|\\text|<[^<>\n]{1,20}>"
+    r"[{}\[\]\"“”‘’「」『』《》【】]|(?<![A-Za-z])'|'(?![A-Za-z])|\\text|<[^<>\n]{1,20}>"
 )
 _JSON_COMMA = re.compile(r"[\"'”]\s*,\s*[\"'“]|(?<=[0-9])\s*,\s*[\"'“]")
 _CELL = re.compile(r"[ \t]*\|[ \t]*")

@@ -16,7 +16,7 @@ from scorer.evaluation.cvalues.accuracy import OUTCOMES, accuracies
         ((60, 20, 20, 0, 0), (60.0, 60.0)),  # Other stays in the denominator
         ((60, 20, 0, 20, 0), (60.0, 75.0)),
         ((60, 20, 0, 0, 20), (60.0, 75.0)),
-        ((1589, 113, 0, 10, 0), (92.8, 93.4)),  # on the 1,712 public items
+        ((1589, 113, 0, 10, 0), (92.8, 93.4)),  # made up, as many as there are public items
         ((0, 7, 0, 3, 0), (0.0, 0.0)),
     ],
 )
