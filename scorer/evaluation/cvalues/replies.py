@@ -72,7 +72,8 @@ class Reply:
     def key(self) -> str:
         """Digest by which a checked row is known to be this reply."""
         text = f"{self.line}\n{self.prompt}\n{self.response}"
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        # the letter keeps spreadsheets from taking 12345678e901 for a number
+        return "k" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def read_replies(path: str | Path) -> list[Reply]:
