@@ -91,9 +91,10 @@ def correction(
 def judged_rows(joined: Joined, key: str = KEY) -> Iterator[dict[str, Any]]:
     """Yield the rows of the file with dimension, sub-component and score, failed ones without."""
     for item in joined.items:
+        row = {name: value for name, value in item.answer.row.items() if name != key}
         score = item.answer.score
         yield {
-            **item.answer.row,
+            **row,
             "dimension": item.dimension,
             "subcomponent": item.subcomponent,
             **({} if score is None else {key: score.to_dict()}),

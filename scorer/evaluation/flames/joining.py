@@ -15,12 +15,8 @@ from scorer.data.schema import Prompt, shown
 from scorer.data.splits import split_key
 from scorer.dimensions import nearest
 from scorer.errors import DataError, RowError
-from scorer.evaluation.answers import Answer, all_scores, row_value
+from scorer.evaluation.answers import Answer, all_scores, dimension_name, row_value
 from scorer.evaluation.flames.formulas import DIMENSIONS
-
-_OURS = {name.casefold(): ours for name, ours in FLAMES_DIMENSIONS.items()} | {
-    name: name for name in DIMENSIONS
-}
 
 
 @dataclass(frozen=True)
@@ -179,9 +175,9 @@ def _placed(row: Mapping[str, Any]) -> tuple[str, str]:
             "missing, also in 'meta'; give the published prompts to take it from there (--prompts)",
             field="dimension",
         )
-    ours = _OURS.get(dimension.strip().casefold()) if isinstance(dimension, str) else None
+    ours = dimension_name(dimension, DIMENSIONS)
     if ours is None:
-        close = nearest(str(dimension), _OURS)
+        close = nearest(str(dimension), DIMENSIONS)
         raise RowError(
             f"{shown(dimension)} is none of Flames' {', '.join(FLAMES_DIMENSIONS)}{close}",
             field="dimension",
