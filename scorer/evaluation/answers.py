@@ -209,4 +209,3 @@ def _answer(row: dict[str, Any], line: int, fields: Fields, key: str) -> Answer:
         row=row,
         line=line,
     )
-

@@ -254,7 +254,9 @@ def question_intervals(
     seed: int,
 ) -> dict[str, list[float]]:
     """Return `metrics.intervals` over questions; none for one question, which has no spread."""
-    return intervals(questions, statistics, RESAMPLES, seed) if len(set(questions)) > 1 else {}
+    if len(set(questions)) < 2:
+        return {}
+    return intervals(questions, statistics, RESAMPLES, seed, bounds=(0.0, 100.0))
 
 
 def _figures(replies: Sequence[Reply], seed: int) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _comparisons(figures: Mapping[str, Any]) -> Table:
             what = [f"{first} - {second}", _SHORT.get(name, name), str(cell["n"])]
             rows.append([*what, difference, p_text(cell["p"]), p_text(cell["p_holm"])])
     headers = ["models", "dimension", "prompts", "difference of rates", "p", "p (Holm)"]
-    return Table("Flames: differences (paired bootstrap over prompts)", headers, rows)
+    return Table("Flames: differences (paired by prompt)", headers, rows)
 
 
 def _leaderboard(figures: Mapping[str, Any]) -> Table:
