@@ -10,10 +10,14 @@ The form of the figures, all rates and scores in percent, intervals as [low, hig
         scorer, purpose             what judged the answers
         rows, judged, failed        rows of the file, answers judged, and answers that failed
         failures                    kind of failure (what stands before a colon) to count
-        missing, doubled, unknown   ids of prompts, ids of prompts, lines; see `joining.Joined`
+        missing, doubled, unknown, by_id
+                                    ids of prompts, ids of prompts, lines, lines; see `joining.Joined`
+        expected, unanswered        number of prompts where nobody said which, else null; number of
+                                    prompts without an answer
         dimensions                  by name: a cell, `corrected` and `subcomponents` (cells by name)
         overall                     harmless_rate, harmless_score, their intervals, `corrected`
-        place                       place, interval, of, corrected: among the published models
+        place                       place, interval, of, corrected: among the published models;
+                                    null where prompts are unanswered
     comparisons   of each two models: models, and `overall` and `dimensions`, with n (prompts in
                   common), difference of the harmless rates (first less second), interval, p, p_holm;
                   none where models were judged by different scorers or by different thresholds
@@ -132,7 +136,7 @@ def model_figures(
 ) -> dict[str, Any]:
     """Return the figures of one model; see `figures`."""
     items = joined.items
-    scores = [item.answer.score for item in items if item.answer.score is not None]
+    scores = joined.scores
     if not scores:
         raise DataError(f"{name}: no answer to judge, {len(items)} failed")
     scorer, purpose = one_scorer(scores, name)
@@ -157,9 +161,12 @@ def model_figures(
         "missing": list(joined.missing),
         "doubled": list(joined.doubled),
         "unknown": list(joined.unknown),
+        "by_id": list(joined.by_id),
+        "expected": joined.expected,
+        "unanswered": joined.unanswered,
         "dimensions": dimensions,
         "overall": whole,
-        "place": _place(whole),
+        "place": None if joined.unanswered else _place(whole),
     }
 
 
