@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from scorer.evaluation.markdown import Table, markdown_table
+from scorer.evaluation.markdown import Table, in_a_cell, markdown_table
 from scorer.report import texts
 from scorer.report.answers import ScoredAnswers, dimension_names
 from scorer.report.statistics import (
@@ -138,12 +138,8 @@ def _is_figure(cell: str) -> bool:
 
 def markdown(table: Table) -> str:
     """Return a table in Markdown under its title."""
-    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    headers = [_markdown_cell(header) for header in table.headers]
-    return f"### {label(table.title)}\n\n{markdown_table(headers, rows)}\n"
-
-
-def _markdown_cell(cell: object) -> str:
-    """Return a cell that neither ends early nor becomes HTML."""
-    text = label(str(cell), _LONGEST_CELL).replace("\\", "\\\\").replace("|", "\\|")
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    headers, *rows = [
+        [in_a_cell(label(str(cell), _LONGEST_CELL)) for cell in row]
+        for row in (table.headers, *table.rows)
+    ]
+    return f"### {in_a_cell(label(table.title))}\n\n{markdown_table(headers, rows)}\n"

@@ -125,7 +125,11 @@ def likelihood(
             problem = f"a row must be a JSON object, not {shown(row)}"
             raise RowError(problem, path=stream_name(source), line=line)
         rows.append(row)
-    chooser = LikelihoodChooser.load(model, device, cast(Compare, compare), normalise, batch_size)
+    kind = cast(Compare, compare)
+    try:
+        chooser = LikelihoodChooser.load(model, device, kind, normalise, batch_size)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from error
     click.echo(f"{write_jsonl(output, chooser.choose(rows)):,} choices in {output}")
 
 
