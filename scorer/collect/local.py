@@ -186,7 +186,7 @@ class LocalModel:
         given = {name: value for name, value in options.items() if value is not None}
         return {"do_sample": True, **given} if given else {}
 
-    def _answer(self, tokens: list[int], asked: int, thinking: bool) -> Answer:
+    def _answer(self, tokens: list[int], asked: int, thinking: bool = False) -> Answer:
         """Return the answer of generated tokens, which are padded after their end."""
         ends = [place for place, token in enumerate(tokens) if token in self._end_tokens]
         written = tokens[: ends[0]] if ends else tokens
