@@ -191,7 +191,10 @@ def _xlsx_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         openpyxl.utils.exceptions.InvalidFileException,
     )
     try:
-        with closing(openpyxl.load_workbook(path, read_only=True, data_only=False)) as book:
+        with (
+            Path(path).open("rb") as stream,
+            closing(openpyxl.load_workbook(stream, read_only=True, data_only=False)) as book,
+        ):
             rows = book.worksheets[0].iter_rows(values_only=True)
             for number, cells in enumerate(rows, start=1):
                 yield number, [_text(cell) for cell in cells]
