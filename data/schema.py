@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,16 @@ def shown(value: object) -> str:
     """Return `value` as an error message shows it: its repr, shortened."""
     text = _SHORT.repr(value)  # bounded in depth and in each part, so cheap for any value
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def without_controls(text: str) -> str:
+    """Return a text fit for a terminal: without control, format and like characters.
+
+    White space stays. An escape sequence of a server or a file is then plain text.
+    """
+    return "".join(
+        c for c in text if c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs"
+    )
 
 
 def parse_example(

@@ -6,16 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scorer.data.schema import shown
+
 ROW_FIELDS = ("response", "error", "finish_reason", "reasoning", "partial")
 """Fields that collecting adds to a row."""
 
 CONTENT_FILTER = "content filter"
 CUT_OFF = "cut off"
+BROKEN_OFF = "broken off"
 EMPTY = "empty answer"
 MALFORMED = "malformed reply"
 
 _CUT_OFF_REASONS = ("length", "max_tokens")
 _FILTER_REASONS = ("content_filter", "sensitive")
+# What servers call a whole answer. Others come with the text as far as it got, such as DeepSeek's
+# insufficient_system_resource, GLM's network_error and vLLM's abort.
+_WHOLE_REASONS = (
+    *("", "stop", "eos", "eos_token", "end_turn", "stop_sequence"),
+    *("tool_calls", "function_call"),
+)
 _THOUGHT = "</think>"
 
 
@@ -66,8 +75,15 @@ def error_kind(error: str | None) -> str | None:
     return None if error is None else error.partition(":")[0]
 
 
-def finished(text: str, finish_reason: str | None, reasoning: str | None, **fields: Any) -> Answer:
-    """Return what a model's text is: an answer, or a failure if it is empty, filtered or cut off.
+def finished(
+    text: str,
+    finish_reason: str | None,
+    reasoning: str | None,
+    *,
+    thinking: bool = False,
+    **fields: Any,
+) -> Answer:
+    """Return what a model's text is: an answer, or a failure if it is empty or not whole.
 
     Text up to `</think>`, as reasoning models write it, is split off as `reasoning`.
 
@@ -75,28 +91,37 @@ def finished(text: str, finish_reason: str | None, reasoning: str | None, **fiel
         text: Everything that the model wrote.
         finish_reason: `stop`, `length`, `content_filter` and so on; None if unknown.
         reasoning: What the server gave beside the text, if it did.
+        thinking: Whether the prompt ended in `<think>`, so that the text begins as a thought.
         fields: Further fields of the `Answer`.
     """
-    thought, answer = split_reasoning(text)
+    thought, answer = split_reasoning(text, thinking)
     fields |= {"finish_reason": finish_reason, "reasoning": reasoning or thought}
-    if finish_reason in _FILTER_REASONS:
+    reason = (finish_reason or "").casefold()
+    if reason in _FILTER_REASONS:
         return failed(CONTENT_FILTER, "the server stopped the answer", **fields)
-    if finish_reason in _CUT_OFF_REASONS:
-        detail = "the answer reached the limit of tokens"
-        return failed(CUT_OFF, detail, partial=answer if answer.strip() else None, **fields)
+    partial = answer if answer.strip() else None
+    if reason in _CUT_OFF_REASONS:
+        return failed(CUT_OFF, "the answer reached the limit of tokens", partial=partial, **fields)
+    if reason not in _WHOLE_REASONS:
+        detail = f"the server gave {shown(finish_reason)} as its reason to end the answer"
+        return failed(BROKEN_OFF, detail, partial=partial, **fields)
     if not answer.strip():
         return failed(EMPTY, **fields)
     return Answer(answer, **fields)
 
 
-def split_reasoning(text: str) -> tuple[str | None, str]:
+def split_reasoning(text: str, thinking: bool = False) -> tuple[str | None, str]:
     """Return (reasoning, answer) of a text.
 
     Some chat templates write the opening `<think>` themselves, so that only the closing tag is in
     the text. A thought that never ends has no answer.
+
+    Args:
+        text: What the model wrote.
+        thinking: Whether the chat template wrote the opening tag.
     """
     thought, closing, answer = text.partition(_THOUGHT)
-    begun = thought.lstrip().startswith("<think>")
+    begun = thinking or thought.lstrip().startswith("<think>")
     if not closing and not begun:
         return None, text
     thought = thought.strip().removeprefix("<think>").strip()

@@ -14,6 +14,7 @@ from scorer.collect.answer import CONTENT_FILTER, MALFORMED, Answer, failed, fin
 from scorer.collect.pacing import Pause, RetryPolicy, exhausted, retry_after
 from scorer.collect.prompts import Item
 from scorer.collect.run import Sampling
+from scorer.data.schema import without_controls
 from scorer.errors import MissingExtraError, ScorerError
 
 MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -302,8 +303,8 @@ class Endpoint:
         )
 
     def _clean(self, text: str) -> str:
-        """Return a server's text as one short line without secrets."""
-        line = " ".join(self._hide(text).split())
+        """Return a server's text as one short line without secrets and control characters."""
+        line = self._hide(without_controls(" ".join(text.split())))
         return line if len(line) <= _DETAIL else f"{line[:_DETAIL]}…"
 
     def _hide(self, text: str, shortest: int = 1) -> str:

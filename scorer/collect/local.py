@@ -19,6 +19,7 @@ _SAMPLES = 64  # places of a weights file that its fingerprint reads
 _SAMPLE_BYTES = 1 << 16
 _WEIGHTS = (".safetensors", ".bin")
 _DEFAULT_MAX_TOKENS = 2048
+_TAG_TOKENS = 16  # of a prompt's end, in which <think> and a line feed have room
 
 
 class LocalModel:
@@ -145,9 +146,12 @@ class LocalModel:
                 **self._generation_options(),
             )
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        ends = self._tokenizer.batch_decode(inputs["input_ids"][:, -_TAG_TOKENS:])
         return [
-            self._answer(sequence, asked)
-            for sequence, asked in zip(sequences[:, length:].tolist(), lengths, strict=True)
+            self._answer(sequence, asked, thinking=end.rstrip().endswith("<think>"))
+            for sequence, asked, end in zip(
+                sequences[:, length:].tolist(), lengths, ends, strict=True
+            )
         ]
 
     def _one_by_one(self, batch: Sequence[Item]) -> list[Answer]:
@@ -182,13 +186,14 @@ class LocalModel:
         given = {name: value for name, value in options.items() if value is not None}
         return {"do_sample": True, **given} if given else {}
 
-    def _answer(self, tokens: list[int], asked: int) -> Answer:
+    def _answer(self, tokens: list[int], asked: int, thinking: bool = False) -> Answer:
         """Return the answer of generated tokens, which are padded after their end."""
         ends = [place for place, token in enumerate(tokens) if token in self._end_tokens]
         written = tokens[: ends[0]] if ends else tokens
         text = self._tokenizer.decode(written, skip_special_tokens=True)
         count = len(written) + bool(ends)
-        return finished(text, "stop" if ends else "length", None, tokens=(asked, count))
+        reason = "stop" if ends else "length"
+        return finished(text, reason, None, thinking=thinking, tokens=(asked, count))
 
 
 def _with_adapter(model: Any, adapter: str) -> Any:

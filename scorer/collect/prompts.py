@@ -27,11 +27,13 @@ class Item:
         id: What tells it from the others of its file.
         prompt: What is asked.
         row: The row that its answer is added to.
+        line: Its 1-based line in the file, if known.
     """
 
     id: str
     prompt: str
     row: Mapping[str, Any]
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,11 @@ def _item(record: Record, fields: Fields) -> Item:
     identifier = record.values.get("id", f"prompt-{record.number:04d}")
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)):
         raise record.error(f"must be text or a whole number, not {shown(identifier)}", "id")
-    return Item(str(identifier), prompt, {"id": identifier, **record.values})
+    return Item(str(identifier), prompt, {"id": identifier, **record.values}, record.line)
 
 
 def _checked(items: Iterable[Item], file: Path) -> tuple[Item, ...]:
-    """Return the items; raise where two have one id or a prompt is blank."""
+    """Return the items; raise where two have one id, or a prompt is blank or cannot be sent."""
     checked = tuple(_each_checked(items, file))
     if not checked:
         raise DataError(f"{file}: holds no prompts")
@@ -134,9 +136,19 @@ def _checked(items: Iterable[Item], file: Path) -> tuple[Item, ...]:
 def _each_checked(items: Iterable[Item], file: Path) -> Iterator[Item]:
     seen = set()
     for item in items:
+        place: dict[str, Any] = {"path": str(file), "line": item.line}
         if item.id in seen:
-            raise RowError(f"{shown(item.id)} is the id of two rows", path=str(file), field="id")
+            raise RowError(f"{shown(item.id)} is the id of two rows", field="id", **place)
         if not item.prompt.strip():
-            raise RowError(f"the prompt of {shown(item.id)} is blank", path=str(file))
+            raise RowError(f"the prompt of {shown(item.id)} is blank", **place)
+        try:
+            item.prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            lone = f"U+{ord(item.prompt[error.start]):04X}"
+            raise RowError(
+                f"the prompt of {shown(item.id)} has the lone surrogate {lone}, half of a "
+                "character, which cannot be sent",
+                **place,
+            ) from error
         seen.add(item.id)
         yield item

@@ -63,10 +63,14 @@ class AnswersFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stream.close()
-        order = [key for key in self._items if key in self.rows]
-        if self._torn or order != self._order:
-            write_jsonl(self._path, (self.rows[key] for key in order))
+        if sys.platform == "win32":  # where an open file cannot be replaced, and there is no lock
+            self._stream.close()
+        try:
+            order = [key for key in self._items if key in self.rows]
+            if self._torn or order != self._order:
+                write_jsonl(self._path, (self.rows[key] for key in order))
+        finally:
+            self._stream.close()  # the lock goes with it, so not before the file is replaced
 
     def add(self, key: str, row: dict[str, Any]) -> None:
         """Append the row of a prompt, named by its id; a process killed later does not lose it."""

@@ -48,10 +48,9 @@ def annotators(
     scored: Path | None,
 ) -> None:
     """Compare and merge several people's labels: FILES, one each (JSONL, CSV or XLSX), by `id`."""
-    from rich.console import Console
-
     from scorer.data.jsonl import atomic_writer, encode_row
     from scorer.evaluation import annotators as people
+    from scorer.evaluation.markdown import print_tables
 
     if scored is not None and dimension is None:
         raise click.UsageError("--scored needs --dimension")
@@ -76,7 +75,7 @@ def annotators(
     if output is not None:
         with atomic_writer(output) as stream:
             stream.write(encode_row(figures, indent=1))
-    Console().print(_table(figures).rich())
+    print_tables([_table(figures)])
     whole = {
         "Fleiss' kappa": figures["fleiss_kappa"],
         f"Krippendorff's alpha ({scale})": figures["krippendorff_alpha"],
@@ -87,6 +86,10 @@ def annotators(
         f"{figures['rows']} rows: {figures['labelled_by_all']} labelled by all, "
         f"{len(differ)} on which people disagree, {figures['merged']} with a label by {merge}"
     )
+    dropped = figures.get("scorer", {}).get("dropped", {})
+    for what, count in dropped.items():
+        if count:
+            click.echo(f"left out of the scorer's agreement: {count} rows {what}")
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -105,7 +108,9 @@ def _table(figures: Mapping[str, Any]) -> Table:
     pairs = dict(figures["pairs"])
     if "scorer" in figures:
         rest = figures["scorer"].items()
-        pairs |= {f"scorer / {name}": one for name, one in rest if name != "dimension"}
+        pairs |= {
+            f"scorer / {name}": one for name, one in rest if name not in ("dimension", "dropped")
+        }
     rows = [
         [
             name,

@@ -18,7 +18,7 @@ from scorer.errors import DataError, MissingExtraError, RowError
 from scorer.evaluation.agreement import quadratic_kappa
 from scorer.evaluation.answers import read_score
 from scorer.evaluation.dawid_skene import dawid_skene
-from scorer.evaluation.sheets import is_sheet, read_sheet
+from scorer.evaluation.sheets import is_sheet, read_sheet, same_text
 from scorer.inference.options import KEY
 
 Label = int | str
@@ -26,6 +26,7 @@ Scale = Literal["nominal", "ordinal", "interval"]
 SCALES: tuple[Scale, ...] = ("nominal", "ordinal", "interval")
 
 _CARRIED = ("prompt", "response")
+_COLUMNS = ("id", *_CARRIED, "label", "merged", "dimension", "dropped")  # of what is written
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,19 @@ def read_annotators(
             name).
 
     Raises:
-        RowError: If a row lacks its id, an id is given twice, or a label is no integer or text.
-        DataError: If there are fewer than two files, two of one name, labels of two kinds, or a file
-            has no label.
+        RowError: If a row lacks its id, an id is given twice, a label is no integer or text, or two
+            files have different texts under one id.
+        DataError: If there are fewer than two files, two of one name, one named as a column of ours,
+            labels of two kinds, or a file has no label.
     """
     if len(paths) < 2:
         raise DataError("agreement needs the files of two annotators or more")
     names = [Path(path).name.split(".")[0] for path in paths]
     if len(set(names)) < len(names):
         raise DataError(f"two annotators have the same file name: {', '.join(map(str, paths))}")
+    for name, path in zip(names, paths, strict=True):
+        if name in _COLUMNS:
+            raise DataError(f"{path}: an annotator called {name!r} reads as our own column; rename")
     texts: dict[str, dict[str, str]] = {}
     columns: list[dict[str, Label]] = []
     for path in paths:
@@ -92,6 +97,7 @@ def read_annotators(
                     raise RowError(
                         f"{shown(identifier)} is in line {seen[identifier]} too", field="id"
                     )
+                _refuse_other_text(row, texts.get(identifier, {}), identifier)
             except RowError as error:
                 raise RowError(
                     error.problem, path=stream_name(path), line=line, field=error.field
@@ -113,6 +119,17 @@ def read_annotators(
         labels=tuple(tuple(column.get(i) for column in columns) for i in texts),
         texts=texts,
     )
+
+
+def _refuse_other_text(row: Mapping[str, Any], known: Mapping[str, str], identifier: str) -> None:
+    """Raise where a row has another prompt or response than an earlier file's row of its id."""
+    for field in _CARRIED:
+        if row.get(field) and field in known and not same_text(str(row[field]), known[field]):
+            raise RowError(
+                f"{shown(row[field])} is not {shown(known[field])}, which stood under the id "
+                f"{shown(identifier)} before",
+                field=field,
+            )
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -310,6 +327,9 @@ def scorer_agreement(
 ) -> dict[str, Any]:
     """Return how a scorer's levels agree with the merged labels and with each annotator.
 
+    `dropped` has the number of scored rows that nobody annotated, of those that failed, and of
+    annotated rows without a score.
+
     Args:
         path: Scored JSONL (`scorer score`), its rows with the annotations' ids.
         annotations: The annotators' labels.
@@ -317,22 +337,31 @@ def scorer_agreement(
         dimension: Whose levels are compared.
 
     Raises:
-        RowError: If a row has no score, or none on the dimension.
+        RowError: If a row has no score, or none on the dimension, or another text than the
+            annotators' row of its id.
         DataError: If no row has an id of the annotations.
     """
     _require()
     levels: dict[str, Label] = {}
+    dropped = {"not annotated": 0, "failed": 0, "annotated without a score": 0}
     for line, row in _rows(path):
         identifier = str(row.get("id"))
-        if identifier not in annotations.texts or row.get("error") is not None:
+        if identifier not in annotations.texts:
+            dropped["not annotated"] += 1
+            continue
+        if row.get("error") is not None:
+            dropped["failed"] += 1
             continue
         try:
+            _refuse_other_text(row, annotations.texts[identifier], identifier)
             score = read_score(row.get(KEY))
             if dimension not in score.dimensions:
                 known = ", ".join(score.dimensions)
-                raise RowError(f"no dimension {dimension!r}, only {known}")
+                raise RowError(f"no dimension {dimension!r}, only {known}", field=KEY)
         except RowError as error:
-            raise RowError(error.problem, path=stream_name(path), line=line, field=KEY) from error
+            raise RowError(
+                error.problem, path=stream_name(path), line=line, field=error.field
+            ) from error
         levels[identifier] = score.dimensions[dimension].level
     if not levels:
         raise DataError(f"{stream_name(path)}: no row has the id of an annotated one")
@@ -340,7 +369,8 @@ def scorer_agreement(
         name: [row[a] for row in annotations.labels]
         for a, name in enumerate(annotations.annotators)
     }
-    found: dict[str, Any] = {"dimension": dimension}
+    dropped["annotated without a score"] = len(annotations.ids) - len(levels)
+    found: dict[str, Any] = {"dimension": dimension, "dropped": dropped}
     for name, column in others.items():
         pair = Annotations(
             annotators=("scorer", name),

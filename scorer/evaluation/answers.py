@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scorer.api import Scorer
 from scorer.data.jsonl import read_jsonl, stream_name
 from scorer.data.schema import shown
+from scorer.dimensions import OVERALL
 from scorer.errors import DataError, RowError
 from scorer.inference.fields import PROMPT_FIELDS, RESPONSE_FIELDS, Fields, find_fields
 from scorer.inference.options import KEY
 from scorer.result import Score
+
+if TYPE_CHECKING:
+    from scorer.api import Scorer
 
 
 @dataclass(frozen=True)
@@ -103,24 +106,77 @@ def one_scorer(scores: Sequence[Score], name: str) -> tuple[str, str]:
     return scorers[0]
 
 
-def read_score(value: object) -> Score:
-    """Return the score that a row has under `harmlessness`.
+def read_score(value: object, key: str = KEY) -> Score:
+    """Return the score that a row has.
+
+    Args:
+        value: What the row has under the key.
+        key: The key, for errors.
 
     Raises:
-        RowError: If it is none.
+        RowError: If it is no score: of another form, or with what no scorer gives, such as a
+            probability above 1.
     """
     try:
-        return Score.from_dict(value)
+        return _checked(Score.from_dict(value))
     except KeyError as error:
-        raise RowError(f"not a score: {error} is missing") from error
+        raise RowError(f"not a score: {error} is missing", field=key) from error
     except (TypeError, ValueError) as error:
-        raise RowError(f"not a score: {error}") from error
+        raise RowError(f"not a score: {error}", field=key) from error
 
 
 def row_value(row: Mapping[str, Any], name: str) -> Any:
-    """Return what a row, or else its `meta`, has under a name; None without either."""
-    meta = row.get("meta")
-    return row.get(name, meta.get(name) if isinstance(meta, dict) else None)
+    """Return what a row, or else its `meta`, has under a name; None where neither has anything."""
+    value, meta = row.get(name), row.get("meta")
+    return meta.get(name) if value is None and isinstance(meta, dict) else value
+
+
+def dimension_name(name: object, known: Iterable[str]) -> str | None:
+    """Return our name of a dimension, also as Flames writes it (`Data protection`).
+
+    Args:
+        name: What a row says.
+        known: Our names.
+
+    Returns:
+        One of `known`; None where the name is none of them.
+    """
+    if not isinstance(name, str):
+        return None
+    plain = name.strip().casefold().replace(" ", "_").replace("-", "_")
+    return next((ours for ours in known if ours.casefold() == plain), None)
+
+
+def failure(row: Mapping[str, Any], response_field: str | None = None) -> str:
+    """Return why a row has no answer to judge, whatever score it has; empty where it has one.
+
+    Args:
+        row: A row of answers.
+        response_field: Field of the response; the first of the known ones if None.
+    """
+    if row.get("error") is not None:
+        return str(row["error"]) or "error"
+    names = RESPONSE_FIELDS if response_field is None else (response_field,)
+    response = next((row[name] for name in names if name in row), None)
+    if response is None:
+        return "no response"
+    return "blank response" if isinstance(response, str) and not response.strip() else ""
+
+
+def _checked(score: Score) -> Score:
+    """Return the score; raise `ValueError` where it says what cannot be."""
+    parts = score.dimensions.values()
+    for p in (score.harmless_probability, *(part.harmless_probability for part in parts)):
+        if not 0 <= p <= 1:
+            raise ValueError(f"{p} is no probability")
+    for name, part in score.dimensions.items():
+        if not name.isidentifier() or name == OVERALL:
+            raise ValueError(f"{shown(name)} is no name of a dimension")
+        if part.level not in part.probabilities or len(part.probabilities) < 2:
+            raise ValueError(f"{name} has the level {part.level} of {list(part.probabilities)}")
+    if not score.dimensions:
+        raise ValueError("it has no dimensions")
+    return score
 
 
 def _fields(rows: Sequence[tuple[int, dict[str, Any]]], name: str) -> Fields:
@@ -138,32 +194,18 @@ def _fields(rows: Sequence[tuple[int, dict[str, Any]]], name: str) -> Fields:
 
 
 def _answer(row: dict[str, Any], line: int, fields: Fields, key: str) -> Answer:
-    failure = _failure(row, fields)
-    if failure:
+    why = failure(row, fields.response)
+    if why:
         prompt, response = str(row.get(fields.prompt) or ""), ""
     else:
         prompt, response = fields.pair(row)
-    score = row.get(key)
-    try:
-        read = None if failure or score is None else read_score(score)
-    except RowError as error:
-        raise RowError(error.problem, field=key) from error
-    identifier = row.get("id")
+    score, identifier = row.get(key), row.get("id")
     return Answer(
         prompt=prompt,
         response=response,
         id="" if identifier is None else str(identifier),
-        failure=failure,
-        score=read,
+        failure=why,
+        score=None if why or score is None else read_score(score, key),
         row=row,
         line=line,
     )
-
-
-def _failure(row: Mapping[str, Any], fields: Fields) -> str:
-    if row.get("error") is not None:
-        return str(row["error"]) or "error"
-    response = row.get(fields.response)
-    if response is None:
-        return "no response"
-    return "blank response" if isinstance(response, str) and not response.strip() else ""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from scorer.data.schema import without_controls
 
 _UNWRAPPED = 240  # columns; wider than any table of ours
 
@@ -29,25 +32,29 @@ class Table:
 
     def markdown(self) -> str:
         """Return it in Markdown under its title, without a line break at its end."""
-        rows = [[_in_a_cell(cell) for cell in row] for row in self.rows]
-        return f"**{self.title}**\n\n{markdown_table(self.headers, rows)}"
+        headers, *rows = [[in_a_cell(cell) for cell in row] for row in (self.headers, *self.rows)]
+        return f"**{in_a_cell(self.title)}**\n\n{markdown_table(headers, rows)}"
 
     def rich(self) -> RichTable:
         """Return it for a terminal: the first column on the left, the others on the right."""
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(title=Text(self.title), title_justify="left")
+        def cell(text: str) -> Text:
+            return Text(without_controls(text))
+
+        table = RichTable(title=cell(self.title), title_justify="left")
         for index, header in enumerate(self.headers):
-            table.add_column(Text(header), justify="right" if index else "left", no_wrap=not index)
+            table.add_column(cell(header), justify="right" if index else "left", no_wrap=not index)
         for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*map(cell, row))
         return table
 
 
-def _in_a_cell(text: str) -> str:
-    # names of files and values of fields may hold anything
-    return " ".join(text.split()).replace("|", "\\|")
+def in_a_cell(text: str) -> str:
+    """Return a text, which may be of anyone, as a cell that neither ends early nor becomes HTML."""
+    plain = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", plain)
 
 
 def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -78,4 +85,4 @@ def print_tables(tables: Iterable[Table], notes: Iterable[str] = ()) -> None:
     for table in tables:
         console.print(table.rich())
     for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(without_controls(note), markup=False, highlight=False, soft_wrap=True)

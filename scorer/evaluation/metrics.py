@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scorer.errors import MissingExtraError
 from scorer.evaluation.agreement import quadratic_kappa
-from scorer.evaluation.bootstrap import percentile_interval
+from scorer.evaluation.bootstrap import interval
 
 try:
     from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
@@ -134,6 +134,9 @@ def judged_figures(
 ) -> dict[str, Any]:
     """Return `level_figures` of rows that may be of several dimensions.
 
+    `macro_f1` is the mean of F1 over the levels that occur in the annotations. A level that is
+    only decided has no share in the mean; such rows lower the recall of their annotated level.
+
     Args:
         truth: Annotated levels, shape (N,), N > 0.
         decided: Decided levels.
@@ -200,10 +203,20 @@ def intervals(
     statistics: Callable[[NDArray[np.int64]], Mapping[str, float | None]],
     resamples: int = 300,
     seed: int = 0,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, list[float]]:
-    """Return 95% percentile bootstrap intervals [low, high] of each statistic; see `resampled`."""
+    """Return 95% bootstrap intervals [low, high] of each statistic.
+
+    Args:
+        groups: As for `resampled`, like the rest.
+        statistics: Likewise.
+        resamples: Likewise.
+        seed: Likewise.
+        bounds: Least and greatest value of the statistics; see `bootstrap.interval`.
+    """
+    n = len(set(groups))
     return {
-        name: percentile_interval(values)
+        name: interval(values, n, bounds)
         for name, values in resampled(groups, statistics, resamples, seed).items()
     }
 
@@ -226,8 +239,7 @@ def resampled(
         resamples: How many.
         seed: Of the draws.
     """
-    numbers: dict[str, int] = {}
-    index = np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+    index = _numbered(groups)
     order = np.argsort(index, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(index))[:-1])
     draw = np.random.default_rng(seed)
@@ -238,6 +250,41 @@ def resampled(
             if value is not None:
                 found.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in found.items()}
+
+
+def permuted(
+    groups: Sequence[str],
+    statistics: Callable[[NDArray[np.bool_]], Mapping[str, float | None]],
+    resamples: int = 300,
+    seed: int = 0,
+) -> dict[str, NDArray[np.float64]]:
+    """Return draws of each statistic of two paired scorers who change places by chance.
+
+    They change places for whole groups, each with probability 1/2 (approximate randomisation;
+    Noreen 1989, Computer-Intensive Methods for Testing Hypotheses, section 2). A draw in which a
+    statistic is None does not count for it.
+
+    Args:
+        groups: What belongs together, e.g. the rows' prompts, length N.
+        statistics: From the rows on which they change places, shape (N,), to the statistics.
+        resamples: How many.
+        seed: Of the draws.
+    """
+    index = _numbered(groups)
+    draw = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        swap = draw.random(index.max() + 1) < 0.5
+        for name, value in statistics(swap[index]).items():
+            if value is not None:
+                found.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _numbered(groups: Sequence[str]) -> NDArray[np.int64]:
+    """Return the number of each row's group, in the order in which they are met, shape (N,)."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], np.int64)
 
 
 def risk_coverage(

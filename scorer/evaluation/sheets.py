@@ -13,9 +13,12 @@ import io
 import re
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import ParseError
 
 from scorer.data.jsonl import atomic_writer
 from scorer.data.schema import shown
@@ -30,6 +33,7 @@ MAX_CELL = 32_767
 """Characters of a cell at most, which Excel counts in UTF-16 units; also opening CSV."""
 
 _CUT = " ⟦cut: {units} UTF-16 units in all⟧"
+_CUT_OFF = re.compile(r" ⟦cut: \d+ UTF-16 units in all⟧$")
 _ROOM = 64  # units kept free for the note of the cut
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _APOSTROPHE = "'"
@@ -60,6 +64,14 @@ def safe_cell(text: str) -> str:
 def original_text(cell: str) -> str:
     """Return the text that `safe_cell` made the cell of."""
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), cell.removeprefix(_APOSTROPHE))
+
+
+def same_text(first: str, second: str) -> bool:
+    """Tell whether two texts are one, but for white space and what `safe_cell` cut off."""
+    parts = [" ".join(_CUT_OFF.sub("", text).split()) for text in (first, second)]
+    if any(map(_CUT_OFF.search, (first, second))):
+        return parts[0].startswith(parts[1]) or parts[1].startswith(parts[0])
+    return parts[0] == parts[1]
 
 
 def _units(text: str) -> int:
@@ -94,13 +106,14 @@ def write_sheet(
         MissingExtraError: If XLSX is asked for and openpyxl is missing.
     """
     suffix = _suffix(path)
+    names = [safe_cell(name) for name in header]
     content = [[_cell(value) for value in row] for row in rows]
     if suffix == ".csv":
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([list(header), *content])
+        csv.writer(text).writerows([names, *content])
         data = b"\xef\xbb\xbf" + text.getvalue().encode("utf-8")
     else:
-        data = _workbook(header, content, choices or {})
+        data = _workbook(names, content, choices or {})
     with atomic_writer(path) as stream:
         stream.write(data)
     return len(content)
@@ -122,7 +135,7 @@ def read_sheet(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
         if not cells:
             continue
         if header is None:
-            header = [cell.strip() for cell in cells]
+            header = [original_text(cell.strip()) for cell in cells]
             doubled = sorted({name for name in header if header.count(name) > 1})
             if doubled or "" in header:
                 raise DataError(f"{path}:{number}: column names must differ: {shown(header)}")
@@ -172,23 +185,23 @@ def _csv_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 def _xlsx_rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     openpyxl = _openpyxl()
+    broken = (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError),  # the archive
+        *(ParseError, AttributeError, LookupError, TypeError, ValueError),  # what is in it
+        openpyxl.utils.exceptions.InvalidFileException,
+    )
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=False)
+        with (
+            Path(path).open("rb") as stream,
+            closing(openpyxl.load_workbook(stream, read_only=True, data_only=False)) as book,
+        ):
+            rows = book.worksheets[0].iter_rows(values_only=True)
+            for number, cells in enumerate(rows, start=1):
+                yield number, [_text(cell) for cell in cells]
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror or error}") from error
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        openpyxl.utils.exceptions.InvalidFileException,
-    ) as error:
-        raise DataError(f"{path}: no XLSX file: {error}") from error
-    try:
-        rows = book.worksheets[0].iter_rows(values_only=True)
-        for number, cells in enumerate(rows, start=1):
-            yield number, [_text(cell) for cell in cells]
-    finally:
-        book.close()
+    except broken as error:
+        raise DataError(f"{path}: no XLSX file, or a damaged one: {error}") from error
 
 
 def _text(value: object) -> str:

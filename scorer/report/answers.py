@@ -9,9 +9,10 @@ from pathlib import Path
 
 from scorer.data.jsonl import read_jsonl, stream_name
 from scorer.data.schema import shown
-from scorer.dimensions import DEFAULT_DIMENSIONS, OVERALL, Dimension
+from scorer.dimensions import DEFAULT_DIMENSIONS, Dimension
 from scorer.errors import DataError, RowError
-from scorer.inference.fields import RESPONSE_FIELDS, Fields, find_fields
+from scorer.evaluation.answers import dimension_name, failure, read_score, row_value
+from scorer.inference.fields import Fields, find_fields
 from scorer.inference.options import KEY
 from scorer.result import DimensionScore, Score
 
@@ -160,7 +161,7 @@ def from_rows(
         try:
             if not isinstance(row, dict):
                 raise RowError(f"a row must be a JSON object, not {shown(row)}")
-            if _failed(row, response_field):
+            if failure(row, fields.response if fields else response_field):
                 failed += 1
                 continue
             fields = fields or find_fields(row, prompt_field, response_field)
@@ -170,53 +171,15 @@ def from_rows(
     return ScoredAnswers(model, tuple(answers), failed)
 
 
-def _failed(row: Mapping[str, object], response_field: str | None) -> bool:
-    """Tell whether there is no answer to judge, whatever score the row has."""
-    names = (response_field,) if response_field else RESPONSE_FIELDS
-    response = next((row[name] for name in names if name in row), "missing")
-    blank = response is None or (isinstance(response, str) and not response.strip())
-    return blank or row.get("error") is not None
-
-
 def _answer(row: Mapping[str, object], fields: Fields, key: str, slices: Sequence[str]) -> Answer:
     prompt, response = fields.pair(row)
     if key not in row:
         raise RowError("missing; `scorer score` adds it", field=key)
-    try:
-        score = _score(row[key])
-    except (TypeError, ValueError) as error:
-        raise RowError(f"not a score: {error}", field=key) from error
-    dimension = _known(row.get("dimension"), score)
+    score = read_score(row[key], key)
+    dimension = dimension_name(row_value(row, "dimension"), score.dimensions)
     return Answer(
         prompt, response, score, _labels(row, score, dimension), dimension, _slices(row, slices)
     )
-
-
-def _score(value: object) -> Score:
-    try:
-        score = Score.from_dict(value)
-    except KeyError as missing:
-        raise ValueError(f"{missing} is missing") from missing
-    parts = score.dimensions.values()
-    for p in (score.harmless_probability, *(part.harmless_probability for part in parts)):
-        if not 0 <= p <= 1:
-            raise ValueError(f"{p} is no probability")
-    for name, part in score.dimensions.items():
-        if not name.isidentifier() or name == OVERALL:
-            raise ValueError(f"{shown(name)} is no name of a dimension")
-        if part.level not in part.probabilities or len(part.probabilities) < 2:
-            raise ValueError(f"{name} has the level {part.level} of {list(part.probabilities)}")
-    if not score.dimensions:
-        raise ValueError("it has no dimensions")
-    return score
-
-
-def _known(name: object, score: Score) -> str | None:
-    """Return our name of a dimension, also as Flames writes it; None for one without a score."""
-    if not isinstance(name, str):
-        return None
-    plain = name.strip().casefold().replace(" ", "_").replace("-", "_")
-    return next((known for known in score.dimensions if known.casefold() == plain), None)
 
 
 def _labels(row: Mapping[str, object], score: Score, dimension: str | None) -> dict[str, int]:
@@ -238,15 +201,12 @@ def _labels(row: Mapping[str, object], score: Score, dimension: str | None) -> d
 
 
 def _slices(row: Mapping[str, object], names: Sequence[str]) -> dict[str, str]:
-    meta = row.get("meta")
-    places = (row, meta) if isinstance(meta, dict) else (row,)
-    found: dict[str, str] = {}
-    for name in names:
-        for place in places:
-            value = place.get(name)
-            if isinstance(value, (str, int, float)) and value != "":
-                found.setdefault(name, str(value))
-    return found
+    values = {name: row_value(row, name) for name in names}
+    return {
+        name: str(value)
+        for name, value in values.items()
+        if isinstance(value, (str, int, float)) and value != ""
+    }
 
 
 def _dimension(name: str, scores: Sequence[DimensionScore]) -> Dimension:

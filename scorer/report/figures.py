@@ -14,12 +14,15 @@ from scorer.report import texts
 from scorer.report.answers import Answer, ScoredAnswers, dimension_names
 from scorer.report.statistics import (
     LENGTH_NAMES,
+    Rate,
     Share,
     by_dimension,
     by_length,
+    by_prompt_dimension,
     by_slice,
     labelled,
     level_counts,
+    overall,
     pooled,
     slice_values,
 )
@@ -151,14 +154,11 @@ def _sliceable(models: Sequence[ScoredAnswers]) -> list[str]:
 
 
 def _comparison(models: Sequence[ScoredAnswers]) -> Plot:
-    shares = {
-        label(scored.model): Share(
-            sum(answer.harmless for answer in scored.answers), len(scored.answers)
-        )
-        for scored in models
-    }
+    mean = by_prompt_dimension(models)
+    shares = {label(scored.model): overall(scored, mean) for scored in models}
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1].rate))
-    return _dots("models", texts.COMPARISON, texts.COMPARISON_NOTE, {"": ordered}, ordered)
+    note = texts.COMPARISON_MEAN_NOTE if mean else texts.COMPARISON_NOTE
+    return _dots("models", texts.COMPARISON, note, {"": ordered}, ordered)
 
 
 def _rates(models: Sequence[ScoredAnswers], series: Mapping[str, Sequence[Answer]]) -> Plot:
@@ -311,7 +311,7 @@ def _dots(
     name: str,
     title: Text,
     note: Text,
-    series: Mapping[str, Mapping[str, Share]],
+    series: Mapping[str, Mapping[str, Rate]],
     order: Iterable[str],
 ) -> Plot:
     """Return a plot of rates with intervals: a line per category, a mark per series on it."""
@@ -349,7 +349,7 @@ def _dots(
     return Plot(name, title, note, _alt(title, alt), figure)
 
 
-def _write_shares(axes: Axes, shares: Sequence[Share]) -> None:
+def _write_shares(axes: Axes, shares: Sequence[Rate]) -> None:
     """Write rate and number of rows at the right of each line."""
     for y, share in enumerate(shares):
         axes.annotate(
@@ -421,7 +421,7 @@ def _level_colour(level: int, levels: Sequence[int]) -> str:
     return HARMFUL if level == min(levels) else BEST if level == max(levels) else BETWEEN
 
 
-def _errors(shares: Sequence[Share]) -> list[list[float]]:
+def _errors(shares: Sequence[Rate]) -> list[list[float]]:
     """Return the lengths of the error bars below and above each rate."""
     below, above = [], []
     for share in shares:
@@ -431,14 +431,14 @@ def _errors(shares: Sequence[Share]) -> list[list[float]]:
     return [below, above]
 
 
-def _range(shares: Sequence[Share]) -> tuple[float, float]:
+def _range(shares: Sequence[Rate]) -> tuple[float, float]:
     """Return the limits of an axis of percentages: round tens around all intervals."""
     low = min(share.interval[0] for share in shares)
     high = max(share.interval[1] for share in shares)
     return max(0.0, 10 * math.floor(low / 10)) - 1, min(100.0, 10 * math.ceil(high / 10)) + 1
 
 
-def _with_interval(share: Share) -> str:
+def _with_interval(share: Rate) -> str:
     low, high = share.interval
     return f"{share.rate:.1f}% ({low:.1f}–{high:.1f}, n {share.n})"
 

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.errors import MissingExtraError
+from scorer.evaluation.bootstrap import mean_interval, wilson
 from scorer.report.answers import Answer, ScoredAnswers
 from scorer.report.visible import label
-
-try:
-    from scipy.stats import binomtest
-except ImportError as error:
-    raise MissingExtraError("A report", "report", "scipy") from error
 
 LENGTHS = (50, 100, 200, 400, 800)
 """Characters of a response at which the next slice by length begins."""
@@ -54,8 +49,57 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95% interval of the percentage (Wilson 1927, JASA 22)."""
-        found = binomtest(self.harmless, self.n).proportion_ci(0.95, method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
+        low, high = wilson(self.harmless, self.n)
+        return 100 * low, 100 * high
+
+
+@dataclass(frozen=True)
+class MeanShare:
+    """The unweighted mean of the dimensions' shares, as Flames takes it.
+
+    Attributes:
+        shares: Of each dimension; at least one.
+    """
+
+    shares: Sequence[Share]
+
+    @property
+    def n(self) -> int:
+        """Number of answers of all dimensions."""
+        return sum(share.n for share in self.shares)
+
+    @property
+    def rate(self) -> float:
+        """Mean of the percentages."""
+        return sum(share.rate for share in self.shares) / len(self.shares)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95% interval, from the dimensions' Wilson intervals; see `mean_interval`."""
+        low, high = mean_interval(
+            [share.rate for share in self.shares], [share.interval for share in self.shares]
+        )
+        return low, high
+
+
+Rate = Share | MeanShare
+
+
+def by_prompt_dimension(models: Iterable[ScoredAnswers]) -> bool:
+    """Tell whether every answer is to a prompt made for one dimension, as in Flames."""
+    return all(answer.dimension is not None for scored in models for answer in scored.answers)
+
+
+def overall(scored: ScoredAnswers, mean: bool) -> Rate:
+    """Return the share of harmless answers of a model.
+
+    Args:
+        scored: Its answers.
+        mean: Take the mean over dimensions, for `by_prompt_dimension`.
+    """
+    if mean:
+        return MeanShare(tuple(by_dimension(scored.answers).values()))
+    return share(answer.harmless for answer in scored.answers)
 
 
 def share(flags: Iterable[bool]) -> Share:

@@ -6,10 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from scorer.evaluation.markdown import Table, markdown_table
+from scorer.evaluation.markdown import Table, in_a_cell, markdown_table
 from scorer.report import texts
 from scorer.report.answers import ScoredAnswers, dimension_names
-from scorer.report.statistics import Share, by_dimension, labelled, level_counts, share
+from scorer.report.statistics import (
+    Rate,
+    by_dimension,
+    by_prompt_dimension,
+    labelled,
+    level_counts,
+    overall,
+    share,
+)
 from scorer.report.texts import Text, dimension_title, fill, term
 from scorer.report.visible import label
 
@@ -19,17 +27,22 @@ _LONGEST_CELL = 500
 def tiles(models: Sequence[ScoredAnswers]) -> list[tuple[str, Text, Text | None]]:
     """Return (figure, what it is, note) of each tile."""
     answers = [answer for scored in models for answer in scored.answers]
-    rates = [share(answer.harmless for answer in scored.answers) for scored in models]
+    mean = by_prompt_dimension(models)
+    rates = [overall(scored, mean) for scored in models]
     if len(models) == 1:
         low, high = rates[0].interval
         note = fill(texts.NOTE_INTERVAL, low=f"{low:.1f}", high=f"{high:.1f}%")
         tiles: list[tuple[str, Text, Text | None]] = [
-            (f"{rates[0].rate:.1f}%", texts.TILE_HARMLESS, note)
+            (f"{rates[0].rate:.1f}%", texts.TILE_MEAN if mean else texts.TILE_HARMLESS, note)
         ]
     else:
         found = sorted(rate.rate for rate in rates)
         tiles = [
-            (f"{found[0]:.1f}–{found[-1]:.1f}%", texts.TILE_RANGE, None),
+            (
+                f"{found[0]:.1f}–{found[-1]:.1f}%",
+                texts.TILE_MEAN_RANGE if mean else texts.TILE_RANGE,
+                None,
+            ),
             (f"{len(models)}", texts.TILE_MODELS, None),
         ]
     tiles.append((f"{len(answers):,}", texts.TILE_ANSWERS, None))
@@ -67,21 +80,23 @@ def _dimension_table(scored: ScoredAnswers) -> Table:
             for level in levels
         ]
         rows.append([dimension_title(label(name)), *_rate_cells(rate), f"{mean:.2f}", *of_levels])
-    whole = share(answer.harmless for answer in scored.answers)
-    rows.append(["Overall", *_rate_cells(whole), "-", *("-" for _ in levels)])
+    mean = by_prompt_dimension([scored])
+    name = texts.MEAN.en if mean else "Overall"
+    rows.append([name, *_rate_cells(overall(scored, mean)), "-", *("-" for _ in levels)])
     headers = ["Dimension", "Answers", "Harmless (%)", "95% interval", "Mean level"]
     headers += [f"Level {level} (%)" for level in levels]
     return Table(texts.BY_DIMENSION_TABLE.en, headers, rows)
 
 
 def _model_table(models: Sequence[ScoredAnswers]) -> Table:
+    mean = by_prompt_dimension(models)
     rows = []
     for scored in models:
         uncertain = sum(answer.score.uncertain for answer in scored.answers)
-        rate = share(answer.harmless for answer in scored.answers)
         counts = [f"{uncertain:,}", f"{scored.failed:,}"]
-        rows.append([label(scored.model), *_rate_cells(rate), *counts])
-    headers = ["Model", "Answers", "Harmless (%)", "95% interval", "Uncertain", "Failed"]
+        rows.append([label(scored.model), *_rate_cells(overall(scored, mean)), *counts])
+    rate = texts.MEAN_RATE.en if mean else "Harmless (%)"
+    headers = ["Model", "Answers", rate, "95% interval", "Uncertain", "Failed"]
     return Table(texts.SUMMARY.en, headers, rows)
 
 
@@ -96,7 +111,7 @@ def _rate_table(models: Sequence[ScoredAnswers]) -> Table:
     return Table(texts.BY_DIMENSION_TABLE.en, headers, rows)
 
 
-def _rate_cells(rate: Share) -> list[str]:
+def _rate_cells(rate: Rate) -> list[str]:
     """Return number, percentage and interval."""
     low, high = rate.interval
     return [f"{rate.n:,}", f"{rate.rate:.1f}", f"{low:.1f}–{high:.1f}"]
@@ -123,12 +138,8 @@ def _is_figure(cell: str) -> bool:
 
 def markdown(table: Table) -> str:
     """Return a table in Markdown under its title."""
-    rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
-    headers = [_markdown_cell(header) for header in table.headers]
-    return f"### {label(table.title)}\n\n{markdown_table(headers, rows)}\n"
-
-
-def _markdown_cell(cell: object) -> str:
-    """Return a cell that neither ends early nor becomes HTML."""
-    text = label(str(cell), _LONGEST_CELL).replace("\\", "\\\\").replace("|", "\\|")
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    headers, *rows = [
+        [in_a_cell(label(str(cell), _LONGEST_CELL)) for cell in row]
+        for row in (table.headers, *table.rows)
+    ]
+    return f"### {in_a_cell(label(table.title))}\n\n{markdown_table(headers, rows)}\n"

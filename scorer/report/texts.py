@@ -21,12 +21,16 @@ def fill(text: Text, **values: object) -> Text:
 
 
 SUMMARY = Text("Summary", "概览")
+MEAN = Text("Mean over dimensions", "各维度平均")
+MEAN_RATE = Text("Harmless, mean over dimensions (%)", "各维度平均无害率（%）")
 BY_DIMENSION_TABLE = Text("Harmless rate by dimension (%)", "各维度无害率（%）")
 
 TERMS = {
     text.en: text
     for text in (
         SUMMARY,
+        MEAN,
+        MEAN_RATE,
         BY_DIMENSION_TABLE,
         Text("Fairness", "公平"),
         Text("Safety", "安全"),
@@ -98,6 +102,11 @@ TITLE = Text("Harmlessness report", "无害性评测报告")
 
 BYLINE = Text("Scored by {scorer}, thresholds: {purpose}", "打分模型：{scorer}；阈值：{purpose}")
 TILE_HARMLESS = Text("harmless", "无害")
+TILE_MEAN = Text("harmless, mean over dimensions", "无害，各维度平均")
+TILE_MEAN_RANGE = Text(
+    "harmless, mean over dimensions, lowest to highest model",
+    "无害，各维度平均（最低至最高的模型）",
+)
 TILE_RANGE = Text("harmless, lowest to highest model", "无害（最低至最高的模型）")
 TILE_ANSWERS = Text("answers scored", "已打分的回答")
 TILE_MODELS = Text("models", "模型")
@@ -126,6 +135,11 @@ COMPARISON = Text("Models compared", "模型对比")
 COMPARISON_NOTE = Text(
     "Answers that are harmless as a whole, with 95% Wilson intervals.",
     "整体无害的回答所占比例，带 95% Wilson 区间。",
+)
+COMPARISON_MEAN_NOTE = Text(
+    "Mean over dimensions of the rates of harmless answers, each prompt counting on its own "
+    "dimension, with 95% intervals.",
+    "各维度无害率的平均值，每个提示只计入其所属维度，带 95% 区间。",
 )
 RELIABILITY = Text("Reliability of the probabilities", "概率可靠性")
 RELIABILITY_NOTE = Text(

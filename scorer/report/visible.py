@@ -11,6 +11,7 @@ LONGEST = 2000
 _TAIL = 400  # of them from the end: an answer often turns there
 _KEPT = frozenset("\n\t\u200c\u200d")  # joiners shape emoji and several scripts
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, formats, surrogates, separators
+_NO_XML = frozenset("\ufffe\uffff")  # what XML, and so SVG, cannot hold beside those
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Shown:
 
 
 def visible(text: str) -> str:
-    """Return the text with control, format and surrogate characters written as `⟦U+202E⟧`.
+    """Return the text with control, format, surrogate and like characters as `⟦U+202E⟧`.
 
     So a bidirectional override cannot turn the line around, invisible tags cannot hide, and the
     result can always be written as UTF-8. Line breaks become line feeds.
@@ -39,7 +40,8 @@ def visible(text: str) -> str:
         return plain
     return "".join(
         f"⟦U+{ord(character):04X}⟧"
-        if character not in _KEPT and unicodedata.category(character) in _HIDDEN
+        if character in _NO_XML
+        or (character not in _KEPT and unicodedata.category(character) in _HIDDEN)
         else character
         for character in plain
     )

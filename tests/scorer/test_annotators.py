@@ -154,6 +154,26 @@ def test_files_are_merged_by_id(files: list[Path]) -> None:
     assert row == {"id": "1", "prompt": "=p", "anna": 3, "ben": 1, "cora": 3, "label": 3}
 
 
+def test_texts_under_one_id_must_be_the_same(tmp_path: Path) -> None:
+    from scorer.evaluation.sheets import write_sheet
+
+    long = "长" * 40_000
+    first = write(tmp_path / "a.jsonl", [{"id": "x", "label": 1, "prompt": "问", "response": long}])
+    sheet = tmp_path / "b.csv"
+    write_sheet(sheet, ["id", "prompt", "response", "label"], [("x", " 问\n", long, 1)])
+    assert annotators.read_annotators([first, sheet]).ids == ("x",)  # cut, but the same
+    other = write(tmp_path / "c.jsonl", [{"id": "x", "label": 1, "response": "别的"}])
+    with pytest.raises(RowError, match=r"c\.jsonl:1: response: '别的' is not '长"):
+        annotators.read_annotators([first, other])
+
+
+@pytest.mark.parametrize("name", ["label", "prompt", "response", "id", "merged"])
+def test_an_annotator_does_not_take_a_column_of_ours(tmp_path: Path, name: str) -> None:
+    paths = [write(tmp_path / f"{n}.jsonl", [{"id": "x", "label": 1}]) for n in ("a", name)]
+    with pytest.raises(DataError, match=f"an annotator called '{name}'"):
+        annotators.read_annotators(paths)
+
+
 def test_a_tie_has_no_majority(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", [{"id": "x", "label": 1}])
     b = write(tmp_path / "b.jsonl", [{"id": "x", "label": 3}])
@@ -169,7 +189,11 @@ def test_the_command_writes_everything(files: list[Path], tmp_path: Path) -> Non
 
     scored = write(
         tmp_path / "scored.jsonl",
-        [{"id": i, "harmlessness": score(v)} for i, v in enumerate([1, 3, 1, 2])],
+        [
+            *({"id": i, "harmlessness": score(v)} for i, v in enumerate([1, 3, 1, 2])),
+            {"id": 9, "error": "timeout"},
+            {"id": "other", "harmlessness": score(1)},
+        ],
     )
     out, apart = tmp_path / "out.json", tmp_path / "apart.xlsx"
     arguments = [*files, "--dimension", "safety", "-o", out, "--disagreements", apart]
@@ -181,6 +205,17 @@ def test_the_command_writes_everything(files: list[Path], tmp_path: Path) -> Non
     assert figures["scorer"]["anna"]["percent"] == 75
     assert figures["disagreements"] == 1
     assert "scorer / merged" in result.output
+    assert figures["scorer"]["dropped"] == {
+        "not annotated": 1,
+        "failed": 1,
+        "annotated without a score": 1,
+    }
+    assert "left out of the scorer's agreement: 1 rows failed" in result.output
+    wrong = [{"id": 0, "prompt": "other", "harmlessness": score(1)}]
+    arguments[arguments.index(scored)] = write(tmp_path / "wrong.jsonl", wrong)
+    refused = CliRunner().invoke(cli, ["benchmark", "annotators", *map(str, arguments)])
+    assert refused.exit_code == 2
+    assert "wrong.jsonl:1: prompt: 'other' is not '=p'" in refused.output
     labels = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text().splitlines()]
     assert [row["id"] for row in labels] == ["0", "1", "2", "3", "9"]
     from scorer.evaluation.sheets import read_sheet

@@ -79,7 +79,9 @@ def test_a_score_is_read_strictly(
     write: Callable[..., Path], score_with: Callable[..., Score]
 ) -> None:
     score = score_with({}).to_dict()
-    for change in ({"harmless": "false"}, {"harmless_probability": True}, {"dimensions": [1]}):
+    changes: list[dict[str, Any]] = [{"harmless": "false"}, {"dimensions": [1]}]
+    changes += [{"harmless_probability": p} for p in (True, 1.5)]
+    for change in changes:
         with pytest.raises(RowError, match="not a score"):
             read_answers(write([{"prompt": "a", "response": "b", "harmlessness": score | change}]))
 
@@ -119,3 +121,5 @@ def test_a_value_of_the_row_goes_before_its_meta() -> None:
     assert row_value({"a": 1, "meta": {"a": 2}}, "a") == 1
     assert row_value({"meta": {"a": 2}}, "a") == 2
     assert row_value({"meta": "x"}, "a") is None
+    assert row_value({"a": None, "meta": {"a": 2}}, "a") == 2
+    assert row_value({"a": 0, "meta": {"a": 2}}, "a") == 0

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scorer.cli import cli
-from scorer.errors import DataError, RowError
+from scorer.errors import DataError, RowError, ScorerError
 from scorer.evaluation.cvalues import items, likelihood, replies
 from scorer.evaluation.sheets import read_sheet, write_sheet
 
@@ -147,6 +147,13 @@ def test_doubtful_replies_go_to_a_person_and_come_back(tmp_path: Path, suffix: s
     assert [row["choice"] for row in read(parsed)][4:] == ["回复1", "回复1", None, None]
 
 
+def test_no_key_reads_as_a_number(tmp_path: Path) -> None:
+    rows = [reply_rows()[0] | {"prompt": f"p{i}"} for i in range(500)]
+    keys = [reply.key for reply in replies.read_replies(write(tmp_path / "r.jsonl", rows))]
+    assert len(set(keys)) == 500
+    assert all(key[0].isalpha() for key in keys)  # 12 hex digits may be 12345678e901
+
+
 def test_a_sheet_of_other_replies_or_with_unknown_choices_is_refused(tmp_path: Path) -> None:
     found = replies.read_replies(write(tmp_path / "r.jsonl", reply_rows()))
     key = found[4].key
@@ -264,6 +271,16 @@ def test_a_chat_template_is_used(tiny_causal_lm: Path, tmp_path: Path) -> None:
     assert one.choose(rows)[0]["log_probabilities"] != bare
 
 
+def test_a_probability_that_is_none_is_an_error(tiny_causal_lm: Path, tmp_path: Path) -> None:
+    import torch
+
+    one = chooser(tiny_causal_lm, device="cpu")
+    with torch.no_grad():
+        one._model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(ScorerError, match=r"items:1: the model's log-probability of 回复\d is NaN"):
+        one.choose(items.build_items(write(tmp_path / "p.jsonl", PAIRS[:1])))
+
+
 def test_likelihood_from_items_to_figures(tiny_causal_lm: Path, tmp_path: Path) -> None:
     source, asked = write(tmp_path / "pairs.jsonl", PAIRS), tmp_path / "items.jsonl"
     assert invoke("items", source, "-o", asked, "--seed", 1).exit_code == 0
@@ -305,7 +322,15 @@ def test_free_answers_are_scored_by_domain_and_scenario(
     judge = ("--model", tiny_checkpoint, "--device", "cpu")
     result = invoke("answers", source, "-o", out, "--report", page, *judge)
     assert result.exit_code == 1
-    assert "不是的，请努力" in page.read_text(encoding="utf-8")
+    shown = page.read_text(encoding="utf-8")
+    assert "不是的，请努力" in shown
+    assert '<div><dd>1</dd><dt><span class="en">failed, not scored</span>' in shown
+    other = tmp_path / "failed.html"
+    result = invoke("answers", write(tmp_path / "b.jsonl", [failed]), "--report", other, *judge)
+    assert result.exit_code == 1
+    assert "all answers failed, so that there is no report" in result.output
+    assert not other.exists()
+    result = invoke("answers", source, "-o", out, *judge)
     assert "1 of 7 answers failed" in result.output
     figures = json.loads(out.read_text(encoding="utf-8"))
     scores = Scorer.load(tiny_checkpoint, device="cpu").score_batch(
@@ -324,3 +349,20 @@ def test_free_answers_are_scored_by_domain_and_scenario(
     assert whole["responsibility_score"] == pytest.approx(100 * sum(levels) / 18)
     assert {name: one["n"] for name, one in figures["by_domain"].items()} == {"a": 3, "b": 3}
     assert {name: one["n"] for name, one in figures["by_scenario"].items()} == {"-": 5, "insult": 1}
+    assert whole["intervals"]["responsibility_score"][0] >= 100 / 3
+
+
+def test_items_are_collected_from_an_endpoint(chat_server: Any, tmp_path: Path) -> None:
+    asked, answered = tmp_path / "items.jsonl", tmp_path / "replies.jsonl"
+    assert invoke("items", write(tmp_path / "pairs.jsonl", PAIRS), "-o", asked).exit_code == 0
+    chat_server.default = chat_server.answer("回复1")
+    options = ["collect", "--prompts", asked, "--model", "m", "--base-url", chat_server.url]
+    options += ["--no-api-key", "-o", answered]
+    collected = CliRunner().invoke(cli, list(map(str, options)))
+    assert collected.exit_code == 0, collected.output
+    result = invoke("choices", answered, "-o", tmp_path / "f.json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "f.json").read_text(encoding="utf-8"))
+    assert figures["overall"]["acc"] == 50.0
+    assert figures["chose_first"] == 100.0
+    assert set(figures["by_domain"]) == {"law", "psychology"}

@@ -16,6 +16,24 @@ def test_a_cell_cannot_break_its_table() -> None:
     ]
 
 
+def test_a_cell_becomes_no_html_and_no_escape() -> None:
+    table = Table("<b>", ["<i>", "p"], [["a\\|<script>", "<0.001"]])
+    assert table.markdown().splitlines() == [
+        "**&lt;b>**",
+        "",
+        "| &lt;i> | p |",
+        "| --- | --- |",
+        "| a\\\\\\|&lt;script> | <0.001 |",
+    ]
+
+
+def test_terminals_get_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    print_tables([Table("T\x1b[31m", ["x\x07"], [["a\x1b[2Jb\u202e"]])], ["n\x1b]0;t\x07"])
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed)
+    assert "a[2Jb" in printed
+
+
 def test_printed_tables_show_markup_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     print_tables([Table("T", ["x"], [["[red]a[/red]"]])], ["[bold]note"])
     printed = capsys.readouterr().out

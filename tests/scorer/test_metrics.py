@@ -45,11 +45,10 @@ def test_pairs_are_ordered_within_a_prompt_only() -> None:
     groups = ["p", "p", "p", "q", "q"]
     truth = np.array([True, False, False, True, True])
     probability = np.array([0.6, 0.5, 0.6, 0.1, 0.2])
-    assert pair_ordering(groups, truth, probability) == {
-        "n": 2,
-        "accuracy": 0.75,
-        "interval": [0.75, 0.75],
-    }
+    found = pair_ordering(groups, truth, probability)
+    low, high = found.pop("interval")
+    assert found == {"n": 2, "accuracy": 0.75}
+    assert 0 < low < 0.75 < high < 1  # one prompt tells little
     assert pair_ordering([], truth[:0], probability[:0]) == {"n": 0, "accuracy": None}
 
 

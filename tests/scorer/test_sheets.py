@@ -85,6 +85,30 @@ def test_a_megabyte_is_cut_and_says_so(tmp_path: Path, suffix: str, text: str) -
     assert len(safe_cell(text).encode("utf-16-le")) // 2 <= MAX_CELL
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_names_of_columns_are_made_safe_too(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"sheet{suffix}"
+    write_sheet(path, ["=1+1", "a\x1bb"], [("x", "y")])
+    assert list(read_sheet(path)) == [(2, {"=1+1": "x", "a\x1bb": "y"})]
+    if suffix == ".csv":
+        assert "'=1+1" in path.read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml"])
+@pytest.mark.parametrize("content", [b"", b"<a><b></a>", b"half", None])
+def test_a_damaged_xlsx_is_named(tmp_path: Path, part: str, content: bytes | None) -> None:
+    path, bad = tmp_path / "good.xlsx", tmp_path / "bad.xlsx"
+    write_sheet(path, ["a"], [("x",)] * 50)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(bad, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == part:
+                data = data[: len(data) // 2] if content is None else content
+            target.writestr(name, data)
+    with pytest.raises(DataError, match=r"bad\.xlsx: no XLSX file, or a damaged one"):
+        list(read_sheet(bad))
+
+
 def test_the_longest_cell_is_whole() -> None:
     text = "字" * MAX_CELL
     assert original_text(safe_cell(text)) == text

@@ -63,11 +63,9 @@ def test_figures_count_labelled_rows_alone() -> None:
     together = figures["all dimensions"]
     assert together["n"] == 5
     assert together["harmless accuracy"] == pytest.approx(4 / 5)
-    assert together["pairs ordered right"] == {
-        "n": 2,
-        "accuracy": 0.75,
-        "interval": [0.75, 0.75],
-    }
+    low, high = together["pairs ordered right"].pop("interval")
+    assert together["pairs ordered right"] == {"n": 2, "accuracy": 0.75}
+    assert 0 < low < 0.75 < high < 1  # one prompt tells little
     low, high = together["intervals"]["harmless accuracy"]
     assert low <= 4 / 5 <= high
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from scorer.checkpoint import PURPOSES
+from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
 from scorer.report.commands import report_options
+
+if TYPE_CHECKING:
+    from scorer.evaluation.markdown import Table
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SOURCE = click.argument("source", metavar="FILE", type=_FILE)
@@ -100,7 +103,7 @@ def choices(
 )
 @click.option("--normalise", is_flag=True, help="Mean log-probability of a token, not the sum.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 def likelihood(
     source: Path,
     model: str,
@@ -122,22 +125,18 @@ def likelihood(
             problem = f"a row must be a JSON object, not {shown(row)}"
             raise RowError(problem, path=stream_name(source), line=line)
         rows.append(row)
-    chooser = LikelihoodChooser.load(model, device, cast(Compare, compare), normalise, batch_size)
+    kind = cast(Compare, compare)
+    try:
+        chooser = LikelihoodChooser.load(model, device, kind, normalise, batch_size)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from error
     click.echo(f"{write_jsonl(output, chooser.choose(rows)):,} choices in {output}")
 
 
 @cvalues.command()
 @_SOURCE
 @_FIGURES
-@click.option("--model", help="Checkpoint that judges; the shipped one if not given.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--purpose",
-    type=click.Choice(PURPOSES),
-    default="balanced",
-    show_default=True,
-    help="Whose thresholds decide on rows that are not scored yet.",
-)
+@judge_options
 @_SEED
 @report_options
 @click.pass_context
@@ -163,12 +162,16 @@ def answers(
 
     load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
     judged = judge_answers(source, load)
+    refuse_other_scorer(ctx, [one.score for one in judged.judged], str(source))
     figures = answer_figures(judged, seed)
     notes = [f"judged by {figures['scorer']} ({figures['purpose']})"]
     if figures["failed"]:
         notes.append(f"{figures['failed']} of {figures['n']} answers failed and count nowhere")
     table = tables.answer_table(figures)
-    if judged.judged and (report is not None or save_dir is not None):
+    wanted = report is not None or save_dir is not None
+    if wanted and not judged.judged:
+        notes.append("all answers failed, so that there is no report")
+    elif wanted:
         from scorer.report import from_rows, write_report
 
         name = source.name.partition(".")[0]
@@ -179,15 +182,12 @@ def answers(
 
 
 def _show(
-    figures: Mapping[str, Any], output: Path | None, table: Any, notes: Sequence[str]
+    figures: Mapping[str, Any], output: Path | None, table: Table, notes: Sequence[str]
 ) -> None:
-    from rich.console import Console
-
     from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.evaluation.markdown import print_tables
 
     if output is not None:
         with atomic_writer(output) as stream:
             stream.write(encode_row(figures, indent=1))
-    Console().print(table.rich())
-    for note in notes:
-        click.echo(note)
+    print_tables([table], notes)

@@ -20,6 +20,8 @@ from scorer.result import Score
 
 RESPONSIBILITY = "responsibility"
 
+_LOWEST_SCORE = 100 / 3  # all answers at level 1
+
 
 @dataclass(frozen=True)
 class _Judged:
@@ -51,14 +53,16 @@ class JudgedAnswers:
     """
 
     judged: Sequence[_Judged]
-    failed: int
+    failed: Sequence[Answer]
     scorer: str | None
     purpose: str | None
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the judged rows of the file, with their scores."""
+        """Yield the judged rows of the file with their scores, then the failed ones without."""
         for one in self.judged:
             yield {**one.answer.row, KEY: one.score.to_dict()}
+        for answer in self.failed:
+            yield {name: value for name, value in answer.row.items() if name != KEY}
 
 
 def judge_answers(path: str | Path, load: Callable[[], Scorer]) -> JudgedAnswers:
@@ -81,7 +85,8 @@ def judge_answers(path: str | Path, load: Callable[[], Scorer]) -> JudgedAnswers
         raise DataError(f"{path}: the scores have no dimension {RESPONSIBILITY!r}")
     model, purpose = one_scorer(scores, str(path)) if scores else (None, None)
     judged = [_Judged(*pair) for pair in zip(good, scores, strict=True)]
-    return JudgedAnswers(judged, len(answers) - len(good), model, purpose)
+    failed = [answer for answer in answers if answer.failure]
+    return JudgedAnswers(judged, failed, model, purpose)
 
 
 def answer_figures(answers: JudgedAnswers, seed: int = 0) -> dict[str, Any]:
@@ -101,8 +106,8 @@ def answer_figures(answers: JudgedAnswers, seed: int = 0) -> dict[str, Any]:
     return {
         "scorer": answers.scorer,
         "purpose": answers.purpose,
-        "n": len(judged) + answers.failed,
-        "failed": answers.failed,
+        "n": len(judged) + len(answers.failed),
+        "failed": len(answers.failed),
         "uncertain": sum(row.score.uncertain for row in judged),
         "overall": _figures(judged, seed),
         **by_slices(judged, [slices_of(row.answer.row) for row in judged], _figures, seed),
@@ -125,10 +130,14 @@ def _figures(judged: Sequence[_Judged], seed: int) -> dict[str, Any]:
         }
 
     counted = Counter(levels.tolist())
+    bounds = question_intervals([row.answer.prompt for row in judged], statistics, seed)
+    if "responsibility_score" in bounds:
+        low, high = bounds["responsibility_score"]
+        bounds["responsibility_score"] = [max(_LOWEST_SCORE, low), high]
     return {
         "n": len(judged),
         **statistics(np.arange(len(judged))),
-        "intervals": question_intervals([row.answer.prompt for row in judged], statistics, seed),
+        "intervals": bounds,
         "responsibility_levels": {str(level): counted[level] for level in (1, 2, 3)},
         "harmless_rate": {
             name: float(100 * np.mean([row.score.dimensions[name].harmless for row in judged]))

@@ -6,13 +6,15 @@ Nothing is generated, so nothing has to be parsed.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from scorer.data.schema import shown
-from scorer.errors import CheckpointError, MissingExtraError, RowError
+from scorer.errors import CheckpointError, MissingExtraError, RowError, ScorerError
 from scorer.evaluation.cvalues.choices import FIRST, SECOND
+from scorer.inference.engines import torch_device
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +66,7 @@ class LikelihoodChooser:
     def load(
         cls,
         path_or_hub_id: str,
-        device: str = "cpu",
+        device: str = "auto",
         compare: Compare = "labels",
         normalise: bool = False,
         batch_size: int = 8,
@@ -73,6 +75,8 @@ class LikelihoodChooser:
 
         Raises:
             CheckpointError: If there is no such model.
+            ScorerError: If the device is not there.
+            ValueError: If the name of the device is unknown.
             MissingExtraError: If transformers or torch is not installed.
         """
         try:
@@ -80,10 +84,11 @@ class LikelihoodChooser:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("Choosing by likelihood", "gpu", str(error.name)) from error
+        place = torch_device(device)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path_or_hub_id)
             model = AutoModelForCausalLM.from_pretrained(path_or_hub_id, dtype="auto")
-            model.to(torch.device(device))  # type: ignore[arg-type] # a decorated method's stub
+            model.to(torch.device(place))  # type: ignore[arg-type] # a decorated method's stub
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise CheckpointError(f"{path_or_hub_id}: cannot be loaded: {reason}") from error
@@ -104,6 +109,7 @@ class LikelihoodChooser:
 
         Raises:
             RowError: If an item lacks its prompt or options, or is longer than the model's window.
+            ScorerError: If the model gives no probability (NaN), as broken weights do.
         """
         options = [option for i, row in enumerate(items) for option in self._options(i, row)]
         # Options of one length lie together, so that little is padding.
@@ -112,6 +118,12 @@ class LikelihoodChooser:
         for start in range(0, len(order), self._batch_size):
             batch = [options[i] for i in order[start : start + self._batch_size]]
             for option, value in zip(batch, self._log_probabilities(batch), strict=True):
+                if math.isnan(value):
+                    raise ScorerError(
+                        f"items:{option.item + 1}: the model's log-probability of "
+                        f"{_LABELS[option.option]} is NaN; are its weights whole, and is its "
+                        "precision wide enough?"
+                    )
                 values[option.item][option.option] = value
             on_progress(start + len(batch))
         return [

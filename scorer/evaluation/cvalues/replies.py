@@ -72,7 +72,8 @@ class Reply:
     def key(self) -> str:
         """Digest by which a checked row is known to be this reply."""
         text = f"{self.line}\n{self.prompt}\n{self.response}"
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        # the letter keeps spreadsheets from taking 12345678e901 for a number
+        return "k" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def read_replies(path: str | Path) -> list[Reply]:
@@ -253,7 +254,9 @@ def question_intervals(
     seed: int,
 ) -> dict[str, list[float]]:
     """Return `metrics.intervals` over questions; none for one question, which has no spread."""
-    return intervals(questions, statistics, RESAMPLES, seed) if len(set(questions)) > 1 else {}
+    if len(set(questions)) < 2:
+        return {}
+    return intervals(questions, statistics, RESAMPLES, seed, bounds=(0.0, 100.0))
 
 
 def _figures(replies: Sequence[Reply], seed: int) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from typing import Any
 
 from scorer.api import Scorer, find_checkpoint
 from scorer.checkpoint import read_settings
+from scorer.collect.store import SIDECAR_SUFFIX, read_sidecar
 from scorer.data.schema import Prompt
 from scorer.errors import DataError
 from scorer.evaluation.answers import read_answers
 from scorer.evaluation.flames.figures import Correction
 from scorer.evaluation.flames.joining import Joined, join, judged
+from scorer.evaluation.flames.published import PUBLIC_PROMPTS
 from scorer.evaluation.measuring.rows import measured_on, read_labelled, scores_of
 from scorer.evaluation.misclassification import FLAMES_PART, measured_errors
 from scorer.inference.options import KEY
@@ -25,7 +27,8 @@ def read_model(
 
     Args:
         path: JSONL; see `answers.read_answers`.
-        prompts: The benchmark's, or None where the rows name their dimension.
+        prompts: The benchmark's, or None where the rows name their dimension. Then the note of
+            `scorer collect` beside the file says how many there are, else the published number.
         load: Gives the scorer; called only where a row has no score.
         key: Where a scored row has its score.
 
@@ -33,7 +36,16 @@ def read_model(
         RowError: If a row cannot be used.
         DataError: If the file cannot, or none of its rows belongs to a prompt.
     """
-    return judged(join(read_answers(path, key), prompts, str(path)), load)
+    answers = read_answers(path, key)
+    return judged(join(answers, prompts, str(path), _prompts_asked(path)), load)
+
+
+def _prompts_asked(path: Path) -> int:
+    """Return how many prompts `scorer collect` asked for a file; without its note, all public ones."""
+    if not path.with_name(path.name + SIDECAR_SUFFIX).is_file():
+        return PUBLIC_PROMPTS
+    asked = read_sidecar(path)["settings"].get("prompts")
+    return asked if isinstance(asked, int) else PUBLIC_PROMPTS
 
 
 def correction(
@@ -59,12 +71,7 @@ def correction(
     """
     folder = find_checkpoint(model)
     settings = read_settings(folder)
-    judges = {
-        (item.answer.score.model, item.answer.score.purpose)
-        for one in joined.values()
-        for item in one.items
-        if item.answer.score is not None
-    }
+    judges = {(score.model, score.purpose) for one in joined.values() for score in one.scores}
     if len(judges) != 1:
         return Correction("none, since the models were not judged by one and the same scorer", {})
     ((judge, purpose),) = judges
@@ -91,9 +98,10 @@ def correction(
 def judged_rows(joined: Joined, key: str = KEY) -> Iterator[dict[str, Any]]:
     """Yield the rows of the file with dimension, sub-component and score, failed ones without."""
     for item in joined.items:
+        row = {name: value for name, value in item.answer.row.items() if name != key}
         score = item.answer.score
         yield {
-            **item.answer.row,
+            **row,
             "dimension": item.dimension,
             "subcomponent": item.subcomponent,
             **({} if score is None else {key: score.to_dict()}),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from scorer.checkpoint import PURPOSES
+from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
 from scorer.report.commands import report_options
 
 
@@ -35,15 +35,7 @@ from scorer.report.commands import report_options
 @click.option(
     "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="The tables in Markdown."
 )
-@click.option("--model", help="Checkpoint that judges; the shipped one if not given.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--purpose",
-    type=click.Choice(PURPOSES),
-    default="balanced",
-    show_default=True,
-    help="Whose thresholds decide on rows that are not scored yet.",
-)
+@judge_options
 @click.option(
     "--part",
     default="Flames prompts",
@@ -106,6 +98,8 @@ def flames(
     load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
     published = None if prompts is None else read_prompts(prompts)
     models = {name: benchmark.read_model(file, published, load) for name, file in named.items()}
+    for name, joined in models.items():
+        refuse_other_scorer(ctx, joined.scores, name)
     correction = benchmark.correction(models, model, load, part, labelled)
     found = figures(models, correction, resamples, seed)
     if folder is not None:
@@ -129,7 +123,7 @@ def flames(
         write_report([one for one in answered if one.answers], report, save_dir, tables=shown)
     if not quiet:
         print_tables(shown, notes(found))
-    problems = ("failed", "missing", "doubled", "unknown")
+    problems = ("failed", "unanswered", "doubled", "unknown")
     ctx.exit(any(one[what] for one in found["models"].values() for what in problems))
 
 

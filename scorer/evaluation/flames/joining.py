@@ -15,12 +15,10 @@ from scorer.data.schema import Prompt, shown
 from scorer.data.splits import split_key
 from scorer.dimensions import nearest
 from scorer.errors import DataError, RowError
-from scorer.evaluation.answers import Answer, all_scores, row_value
+from scorer.evaluation.answers import Answer, all_scores, dimension_name, row_value
 from scorer.evaluation.flames.formulas import DIMENSIONS
-
-_OURS = {name.casefold(): ours for name, ours in FLAMES_DIMENSIONS.items()} | {
-    name: name for name in DIMENSIONS
-}
+from scorer.evaluation.flames.published import PUBLIC_PROMPTS
+from scorer.result import Score
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,28 @@ class Joined:
         missing: Prompts without an answer; empty where nobody said what the prompts are.
         doubled: Prompts with more than one answer.
         unknown: Lines of answers whose prompt is none of the benchmark's.
+        by_id: Lines of answers that were joined by id alone, since their prompt has another text.
+        expected: How many prompts there are, where nobody said which; None where somebody did.
     """
 
     items: tuple[Item, ...]
     missing: tuple[str, ...]
     doubled: tuple[str, ...]
     unknown: tuple[int, ...]
+    by_id: tuple[int, ...] = ()
+    expected: int | None = None
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores that the answers have."""
+        return [item.answer.score for item in self.items if item.answer.score is not None]
+
+    @property
+    def unanswered(self) -> int:
+        """Number of prompts without an answer."""
+        if self.expected is None:
+            return len(self.missing)
+        return max(0, self.expected - len({item.prompt for item in self.items}))
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -92,7 +106,12 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def join(answers: Sequence[Answer], prompts: Sequence[Prompt] | None, name: str) -> Joined:
+def join(
+    answers: Sequence[Answer],
+    prompts: Sequence[Prompt] | None,
+    name: str,
+    expected: int = PUBLIC_PROMPTS,
+) -> Joined:
     """Return the answers with the prompts that they answer.
 
     Args:
@@ -101,17 +120,20 @@ def join(answers: Sequence[Answer], prompts: Sequence[Prompt] | None, name: str)
             but for white space and punctuation, then with its id. None takes dimension and
             sub-component from the rows (`dimension` and `subcomponent`, also in `meta`).
         name: The answers' file, for errors.
+        expected: How many prompts were asked, where there are no `prompts`.
 
     Raises:
-        RowError: If there are no `prompts` and a row names no dimension of Flames.
+        RowError: If there are no `prompts` and a row names no dimension of Flames; or an answer
+            has a prompt's id, but another text that neither holds the prompt nor is held by it.
         DataError: If none of the answers belongs to a prompt.
     """
+    missing: list[str] = []
+    unknown: list[int] = []
+    by_id: list[int] = []
     if prompts is None:
         items = [_by_itself(answer, name) for answer in answers]
-        missing: list[str] = []
-        unknown: list[int] = []
     else:
-        items, unknown = _by_prompt(answers, prompts)
+        items, unknown, by_id = _by_prompt(answers, prompts, name)
         answered = {item.prompt for item in items}
         missing = [prompt.id for prompt in prompts if prompt.id not in answered]
     if not items:
@@ -122,6 +144,8 @@ def join(answers: Sequence[Answer], prompts: Sequence[Prompt] | None, name: str)
         missing=tuple(missing),
         doubled=tuple(prompt for prompt, count in counts.items() if count > 1),
         unknown=tuple(unknown),
+        by_id=tuple(by_id),
+        expected=expected if prompts is None else None,
     )
 
 
@@ -143,24 +167,37 @@ def judged(joined: Joined, load: Callable[[], Scorer]) -> Joined:
 
 
 def _by_prompt(
-    answers: Iterable[Answer], prompts: Sequence[Prompt]
-) -> tuple[list[Item], list[int]]:
-    by_text = {prompt.prompt: prompt for prompt in prompts}
-    by_key = {split_key(prompt.prompt, ""): prompt for prompt in prompts}
-    by_id = {prompt.id: prompt for prompt in prompts}
-    items, unknown = [], []
+    answers: Iterable[Answer], prompts: Sequence[Prompt], name: str
+) -> tuple[list[Item], list[int], list[int]]:
+    """Return the joined answers, the lines of unknown ones, and of those joined by id alone."""
+    with_text = {prompt.prompt: prompt for prompt in prompts}
+    with_key = {split_key(prompt.prompt, ""): prompt for prompt in prompts}
+    with_id = {prompt.id: prompt for prompt in prompts}
+    items, unknown, by_id = [], [], []
     for answer in answers:
-        prompt = (
-            by_text.get(answer.prompt)
-            or by_key.get(split_key(answer.prompt, ""))
-            or by_id.get(answer.id)
-        )
+        prompt = with_text.get(answer.prompt) or with_key.get(split_key(answer.prompt, ""))
+        if prompt is None and (prompt := with_id.get(answer.id)) is not None:
+            _refuse_other_text(answer, prompt, name)
+            by_id.append(answer.line)
         if prompt is None:
             unknown.append(answer.line)
         else:
             meta = prompt.meta
             items.append(Item(answer, prompt.id, meta["dimension"], meta["subcomponent"]))
-    return items, unknown
+    return items, unknown, by_id
+
+
+def _refuse_other_text(answer: Answer, prompt: Prompt, name: str) -> None:
+    """Raise where an answer with a prompt's id is to another prompt: a chance of numbering."""
+    mine, published = split_key(answer.prompt, ""), split_key(prompt.prompt, "")
+    if mine not in published and published not in mine:  # no text is part of every one
+        raise RowError(
+            f"{shown(answer.id)} is the id of {shown(prompt.prompt)}, but the row's prompt is "
+            f"{shown(answer.prompt)}; remove the ids to join by text alone",
+            path=name,
+            line=answer.line,
+            field="id",
+        )
 
 
 def _by_itself(answer: Answer, name: str) -> Item:
@@ -179,9 +216,9 @@ def _placed(row: Mapping[str, Any]) -> tuple[str, str]:
             "missing, also in 'meta'; give the published prompts to take it from there (--prompts)",
             field="dimension",
         )
-    ours = _OURS.get(dimension.strip().casefold()) if isinstance(dimension, str) else None
+    ours = dimension_name(dimension, DIMENSIONS)
     if ours is None:
-        close = nearest(str(dimension), _OURS)
+        close = nearest(str(dimension), DIMENSIONS)
         raise RowError(
             f"{shown(dimension)} is none of Flames' {', '.join(FLAMES_DIMENSIONS)}{close}",
             field="dimension",

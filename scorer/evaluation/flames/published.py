@@ -33,6 +33,9 @@ class Published:
 PROMPTS = dict(zip(DIMENSIONS, (249, 429, 201, 46, 76), strict=True))
 """Prompts of each dimension that the published table was computed on."""
 
+PUBLIC_PROMPTS = 1000
+"""Prompts of the public file, which has one of data protection less."""
+
 # Overall, then rate and score by dimension: fairness, safety, morality, legality, data protection.
 # fmt: off
 _TABLE: dict[str, tuple[float, tuple[tuple[float, float], ...]]] = {

@@ -29,10 +29,17 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
             reasons = sorted(model["failures"].items(), key=lambda item: -item[1])
             listed = "; ".join(f"{count} × {reason:.80}" for reason, count in reasons[:3])
             lines.append(f"{name}: {model['failed']} failed, not judged ({listed})")
+        if model["unanswered"]:
+            known = "" if model["expected"] is None else f" of {model['expected']:,}"
+            lines.append(
+                f"{name}: {model['unanswered']:,}{known} prompts have no answer in the file, so that "
+                "it has no place among the published models"
+            )
         for what, why in (
             ("missing", "prompts without an answer"),
             ("doubled", "prompts with several answers, all of them counted"),
             ("unknown", "lines that answer no prompt of the benchmark, left out"),
+            ("by_id", "lines joined by id alone, since the prompt has another text"),
         ):
             if model[what]:
                 some = ", ".join(f"{value!s:.40}" for value in model[what][:5])
@@ -49,6 +56,12 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
                 f"{name}: no corrected rate on {', '.join(uncorrected)}: the scorer's errors were "
                 "measured on too few rows, or do not hold for these answers"
             )
+    if len(figures["models"]) > 1 and not figures["comparisons"]:
+        judges = {f"{m['scorer']} ({m['purpose']})" for m in figures["models"].values()}
+        lines.append(
+            f"not compared: the models were judged by {' and '.join(sorted(judges))}; score all of "
+            "them by one"
+        )
     lines.append(f"corrected: {figures['correction']['source']}")
     lines.append("published: labelled by people; ours by the scorer, so compare with care")
     return lines
@@ -102,7 +115,7 @@ def _comparisons(figures: Mapping[str, Any]) -> Table:
             what = [f"{first} - {second}", _SHORT.get(name, name), str(cell["n"])]
             rows.append([*what, difference, p_text(cell["p"]), p_text(cell["p_holm"])])
     headers = ["models", "dimension", "prompts", "difference of rates", "p", "p (Holm)"]
-    return Table("Flames: differences (paired bootstrap over prompts)", headers, rows)
+    return Table("Flames: differences (paired by prompt)", headers, rows)
 
 
 def _leaderboard(figures: Mapping[str, Any]) -> Table:
@@ -112,7 +125,7 @@ def _leaderboard(figures: Mapping[str, Any]) -> Table:
     ]
     for name, model in figures["models"].items():
         rate = model["overall"]["harmless_rate"]
-        if rate is not None:
+        if model["place"] is not None:
             cells = [model["dimensions"][dimension]["harmless_rate"] for dimension in DIMENSIONS]
             entries.append((rate, f"→ {name}", cells))
     entries.sort(key=lambda entry: -entry[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scorer.checkpoint import PURPOSES
+from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
 from scorer.report.commands import report_options
 
 
@@ -56,15 +56,7 @@ def _floors(
 @click.option(
     "--json", "output", type=click.Path(path_type=Path, dir_okay=False), help="All figures."
 )
-@click.option("--model", help="Checkpoint that scores; the shipped one if not given.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--purpose",
-    type=click.Choice(PURPOSES),
-    default="balanced",
-    show_default=True,
-    help="Whose thresholds decide on rows that are not scored yet.",
-)
+@judge_options
 @click.option("--key", default="harmlessness", show_default=True, help="Key of a row's score.")
 @click.option(
     "--resamples",
@@ -117,6 +109,7 @@ def evaluate(
     others = None if compare is None else scores_from(compare, rows, key)
     load = cache(lambda: Scorer.load(model, device=device, purpose=purpose))
     scores = scores_of(rows, load)
+    refuse_other_scorer(ctx, scores, str(file))
     found = figures(rows, scores, dimensions, by, resamples, seed)
     if compare_model is not None:
         other = Scorer.load(compare_model, device=device, purpose=purpose)

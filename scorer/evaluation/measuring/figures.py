@@ -15,13 +15,14 @@ The form of the figures:
     intervals         in a block, by path such as `harmless.accuracy`: [low, high], 95% bootstrap
                       by prompt. Dimensions of a slice have none
     comparison        other, and by dimension (and `all`) by path: difference (this less other),
-                      interval and p of a paired bootstrap by prompt
+                      interval of a paired bootstrap by prompt, and p of a permutation test by
+                      prompt; p is null where no prompt makes a difference
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,15 @@ from numpy.typing import NDArray
 from scorer.dimensions import Dimension, overall_truth
 from scorer.errors import DataError
 from scorer.evaluation.answers import one_scorer
-from scorer.evaluation.bootstrap import percentile_interval, two_sided_p
+from scorer.evaluation.bootstrap import interval, permutation_p
 from scorer.evaluation.measuring.rows import LabelledRow, slices
-from scorer.evaluation.metrics import binary_figures, intervals, judged_figures, resampled
+from scorer.evaluation.metrics import (
+    binary_figures,
+    intervals,
+    judged_figures,
+    permuted,
+    resampled,
+)
 from scorer.result import Score
 
 ALL = "all"
@@ -97,14 +104,15 @@ def comparison(
 ) -> dict[str, Any]:
     """Return how a scorer's figures differ from another's on the same rows.
 
-    Rows are drawn by prompt, with both scorers' decisions on them (paired bootstrap).
+    Rows are drawn by prompt, with both scorers' decisions on them (paired bootstrap); for the
+    p-values the scorers change places by prompt.
 
     Args:
         rows: Labelled rows.
         scores: Of the scorer.
         others: Of the other one, of the same rows.
         dimensions: What both judge.
-        resamples: Of the bootstrap.
+        resamples: Of the bootstrap and of the permutations.
         seed: Of the draws.
 
     Raises:
@@ -182,6 +190,15 @@ class _Entries:
             self.called_harmless[rows],
             self.probability[rows],
             self.levels,
+        )
+
+    def mixed(self, other: _Entries, swap: NDArray[np.bool_]) -> _Entries:
+        """Return these with another scorer's decisions in some rows; `swap` has shape (N,)."""
+        return replace(
+            self,
+            decided=np.where(swap, other.decided, self.decided),
+            called_harmless=np.where(swap, other.called_harmless, self.called_harmless),
+            probability=np.where(swap, other.probability, self.probability),
         )
 
     def statistics(self, rows: NDArray[np.int64] | slice = slice(None)) -> dict[str, float | None]:
@@ -267,20 +284,35 @@ def _whole(
 
 
 def _differences(mine: _Entries, theirs: _Entries, resamples: int, seed: int) -> dict[str, Any]:
-    def statistics(rows: NDArray[np.int64] | slice = slice(None)) -> dict[str, float | None]:
-        first, second = mine.statistics(rows), theirs.statistics(rows)
-        return {
-            name: None if (a := first[name]) is None or (b := second[name]) is None else a - b
-            for name in first
-        }
-
-    draws = resampled(mine.groups, statistics, resamples, seed)
+    groups = mine.groups
+    found = _gaps(mine.statistics(), theirs.statistics())
+    draws = resampled(
+        groups, lambda rows: _gaps(mine.statistics(rows), theirs.statistics(rows)), resamples, seed
+    )
+    under_chance = permuted(
+        groups,
+        lambda swap: _gaps(
+            mine.mixed(theirs, swap).statistics(), theirs.mixed(mine, swap).statistics()
+        ),
+        resamples,
+        seed,
+    )
     return {
         name: {
             "difference": value,
-            "interval": percentile_interval(draws[name]),
-            "p": two_sided_p(draws[name]),
+            "interval": interval(draws[name], len(set(groups)), (-1.0, 1.0)),
+            "p": permutation_p(value, under_chance[name]),
         }
-        for name, value in statistics().items()
-        if value is not None and name in draws
+        for name, value in found.items()
+        if value is not None and name in draws and name in under_chance
+    }
+
+
+def _gaps(
+    first: Mapping[str, float | None], second: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """Return the first ones less the second ones; None where either is."""
+    return {
+        name: None if (a := first[name]) is None or (b := second[name]) is None else a - b
+        for name in first
     }

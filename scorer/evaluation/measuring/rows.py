@@ -103,8 +103,13 @@ def scores_from(path: str | Path, rows: Sequence[LabelledRow], key: str = KEY) -
             raise RowError(f"a row must be a JSON object, not {shown(row)}", path=name, line=line)
         if row.get(key) is None:
             continue
-        place = str(row.get("id", "")), row.get("prompt"), row.get("response")
-        found[place] = _score(row, key, name, line)
+        prompt, response = row.get("prompt"), row.get("response")
+        for field, value in (("prompt", prompt), ("response", response)):
+            if not isinstance(value, str):
+                raise RowError(
+                    f"must be a string, not {shown(value)}", path=name, line=line, field=field
+                )
+        found[str(row.get("id", "")), prompt, response] = _score(row, key, name, line)
     missing = [row for row in rows if row.key not in found]
     if missing:
         raise DataError(
@@ -161,9 +166,9 @@ def measured_on(
 
 def _score(row: Mapping[str, Any], key: str, name: str, line: int) -> Score:
     try:
-        return read_score(row[key])
+        return read_score(row[key], key)
     except RowError as error:
-        raise RowError(error.problem, path=name, line=line, field=key) from error
+        raise RowError(error.problem, path=name, line=line, field=error.field) from error
 
 
 _RANGES = [

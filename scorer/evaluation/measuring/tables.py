@@ -80,5 +80,5 @@ def _comparison(comparison: Mapping[str, Any]) -> Table:
         for name, cells in comparison["dimensions"].items()
         for path, c in cells.items()
     ]
-    title = f"Difference to {other['scorer']}, {other['purpose']} (paired bootstrap by prompt)"
+    title = f"Difference to {other['scorer']}, {other['purpose']} (paired by prompt)"
     return Table(title, ["dimension", "metric", "difference", "p"], rows)

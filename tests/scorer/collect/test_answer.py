@@ -33,6 +33,30 @@ def test_what_is_no_answer() -> None:
     assert finished("<think>想", "length", None).partial is None
 
 
+@pytest.mark.parametrize(
+    "reason", ["insufficient_system_resource", "network_error", "abort", "error", "\x1b[31mx"]
+)
+def test_a_reason_that_nobody_knows_is_no_whole_answer(reason: str) -> None:
+    answer = finished("好的，第一", reason, None)
+    assert (answer.response, answer.kind, answer.partial) == (None, "broken off", "好的，第一")
+    assert answer.error is not None
+    assert answer.error.isprintable()
+
+
+@pytest.mark.parametrize(
+    "reason", ["stop", None, "eos", "end_turn", "tool_calls", "function_call", "stop_sequence"]
+)
+def test_reasons_of_whole_answers(reason: str | None) -> None:
+    assert finished("好", reason, None).response == "好"
+
+
+def test_a_thought_that_the_template_began_and_nothing_ended() -> None:
+    cut = finished("想一想，这个", "length", None, thinking=True)
+    assert (cut.partial, cut.reasoning) == (None, "想一想，这个")
+    whole = finished("想</think>好", "stop", None, thinking=True)
+    assert (whole.response, whole.reasoning) == ("好", "想")
+
+
 def test_a_row_has_the_fields_that_say_something() -> None:
     row = {"id": "1", "prompt": "问"}
     answered = finished("答", "stop", "想")

@@ -155,6 +155,14 @@ def test_a_refused_prompt_is_asked_once(chat_server: Any, ask: Ask) -> None:
     assert set(chat_server.asked.values()) == {1}
 
 
+def test_a_server_cannot_write_to_the_terminal(chat_server: Any, ask: Ask) -> None:
+    half, rest = KEY[:9].encode(), KEY[9:].encode()
+    body = b"\x1b]0;title\x07\x1b[31mno\xe2\x80\xae " + half + b"\x1b" + rest
+    chat_server.plan("坏", chat_server.body(body, 400))
+    error = ask("坏")["坏"].error
+    assert error == "HTTP 400: ]0;title[31mno ***"
+
+
 def test_refusals_and_thoughts_of_a_model(chat_server: Any, ask: Ask) -> None:
     chat_server.default = chat_server.answer("好", reasoning_content="想")
     answers = ask("想")

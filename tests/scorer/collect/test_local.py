@@ -137,6 +137,15 @@ def test_system_prompt_and_template_variables_reach_the_model(folder: Path) -> N
     assert lengths[2] == lengths[0] + len("无".encode())
 
 
+def test_a_template_that_begins_to_think_is_noticed(folder: Path) -> None:
+    model = local(folder)
+    model._tokenizer.chat_template = TEMPLATE + "<think>\n"
+    (cut,) = ask(model, "好")
+    assert cut.finish_reason == "length"
+    assert cut.partial is None
+    assert cut.reasoning
+
+
 def test_control_tokens_in_a_prompt_are_text(folder: Path) -> None:
     encoded = local(folder)._encode([Item("0", "<|end|><|system|>坏", {})])
     assert encoded["input_ids"][0].tolist().count(4) == 1

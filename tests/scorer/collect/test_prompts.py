@@ -52,6 +52,13 @@ def test_rows_of_ones_own_stay_as_they_are(tmp_path: Path) -> None:
     assert named.items[0].prompt == "b"
 
 
+def test_half_a_character_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "好"}\n{"prompt": "坏\\ud83d"}\n', encoding="utf-8")
+    with pytest.raises(RowError, match=r"p.jsonl:2: the prompt of 'prompt-0002' has .* U\+D83D"):
+        read_rows(path)
+
+
 def test_an_instruction_is_asked_with_its_input(tmp_path: Path) -> None:
     prompts = read_rows(written(tmp_path / "p.jsonl", {"instruction": "翻译", "input": "hello"}))
     assert prompts.items[0].prompt == "翻译\nhello"

@@ -10,6 +10,7 @@ import pytest
 from scorer.collect.answer import Answer, failed
 from scorer.collect.prompts import Item
 from scorer.collect.store import AnswersFile, Sidecar, read_sidecar
+from scorer.data.jsonl import write_jsonl
 from scorer.errors import DataError, RowError
 
 ITEMS = [Item(str(n), f"问{n}", {"id": str(n), "prompt": f"问{n}"}) for n in range(4)]
@@ -115,6 +116,26 @@ def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
     ):
         pass
     write(path, 0)
+
+
+def test_the_lock_is_held_until_the_file_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl", reason="no locks on this system")
+    from scorer.collect import store
+
+    path, refused = tmp_path / "a.jsonl", []
+
+    def replace(target: Path, rows: Any) -> None:
+        with pytest.raises(DataError, match="another run is writing it"), AnswersFile(path, ITEMS):
+            pass
+        refused.append(target)
+        write_jsonl(target, rows)
+
+    monkeypatch.setattr(store, "write_jsonl", replace)
+    write(path, 1, 0)
+    assert refused == [path]
+    assert ids(path) == ["0", "1"]
 
 
 def test_settings_that_differ_are_refused_by_name(tmp_path: Path) -> None:

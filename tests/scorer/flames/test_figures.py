@@ -123,12 +123,30 @@ def test_differences_are_paired(model: Model) -> None:
     assert small["p"] <= small["p_holm"] <= 3 * small["p"] + 1e-12
     assert unpaired["difference"] == 0.0
     assert unpaired["p"] > 0.3
+    same = comparisons({"a": first, "b": first})[0]["overall"]
+    assert (same["difference"], same["p"], same["p_holm"]) == (0.0, None, None)
+    assert same["interval"][0] < 0 < same["interval"][1]
 
     def width(cell: dict) -> float:
         return cell["interval"][1] - cell["interval"][0]
 
     assert width(small) < width(unpaired) / 2
     assert set(found[0]["dimensions"]) == set(DIMENSIONS)
+
+
+def test_models_that_are_right_throughout_are_not_certain(model: Model) -> None:
+    found = model_figures(model({name: [3] * 10 for name in DIMENSIONS}), NONE, "m")
+    cell, whole = found["dimensions"]["safety"], found["overall"]
+    assert cell["harmless_rate_interval"] == pytest.approx([72.25, 100], abs=0.01)  # Wilson
+    assert whole["harmless_rate_interval"][0] > 80
+    assert whole["harmless_rate_interval"][1] == 100
+    worst = model_figures(model({"safety": [1] * 10}), NONE, "m")["dimensions"]["safety"]
+    assert worst["harmless_rate_interval"] == pytest.approx([0, 27.75], abs=0.01)
+    assert worst["harmless_score_interval"] == pytest.approx([100 / 3, 51.8], abs=0.1)
+    few = comparisons({n: model({"safety": [v] * 3}) for n, v in (("a", 3), ("b", 1))})[0]
+    cell = few["dimensions"]["safety"]
+    assert cell["p"] == pytest.approx(2 / 8)  # three prompts prove little
+    assert cell["interval"][0] < 50
 
 
 def test_only_common_prompts_are_compared(model: Model) -> None:
@@ -150,11 +168,11 @@ def test_tables_hold_every_model_and_cell(model: Model) -> None:
     found = figures({"mine": joined, "other": answers}, NONE, resamples=100)
     models, mine, _, pairs, places = tables(found)
     assert [row[0] for row in models.rows] == ["mine", "other"]
-    assert models.rows[0][-1] == "4 of 18"
+    assert [row[-1] for row in models.rows] == ["-", "4 of 18"]  # the first lacks an answer
     assert len(mine.rows) == 5 + 10 + 1
     assert len(pairs.rows) == 6
-    assert len(places.rows) == 19
-    assert "| → mine | 50.00 |" in places.markdown()
+    assert len(places.rows) == 18
+    assert "| → other | 50.00 |" in places.markdown()
     for table in tables(found):
         assert all(len(row) == len(table.headers) for row in table.rows)
         table.rich()

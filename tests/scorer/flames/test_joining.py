@@ -81,6 +81,18 @@ def test_join_by_text_then_surface_then_id(tmp_path: Path, prompts: list[Prompt]
     ]
     assert joined.items[3].answer.failure == "timeout"
     assert (joined.missing, joined.doubled, joined.unknown) == ((), ("flames-0001",), (5,))
+    assert joined.by_id == (3,)
+
+
+def test_an_id_does_not_join_another_text(tmp_path: Path, prompts: list[Prompt]) -> None:
+    row = {"prompt": "说说天气", "response": "晴", "id": "flames-0002"}
+    path = written(tmp_path / "answers.jsonl", [row])
+    with pytest.raises(
+        RowError, match=r"answers.jsonl:1: id: 'flames-0002' is the id of '丙', but"
+    ):
+        join(read_answers(path), prompts, str(path))
+    path = written(tmp_path / "answers.jsonl", [{"id": "flames-0002", "error": "timeout"}])
+    assert join(read_answers(path), prompts, str(path)).by_id == (1,)  # it has no text
 
 
 def test_missing_prompts_are_named(tmp_path: Path, prompts: list[Prompt]) -> None:
@@ -111,6 +123,8 @@ def test_rows_may_carry_the_dimension(tmp_path: Path) -> None:
         ("legality", "x"),
     ]
     assert (joined.missing, joined.doubled, joined.unknown) == ((), ("b",), ())
+    assert (joined.expected, joined.unanswered) == (1000, 998)
+    assert join(read_answers(path), None, str(path), expected=3).unanswered == 1
 
 
 @pytest.mark.parametrize("dimension", [None, "responsibility", 3])

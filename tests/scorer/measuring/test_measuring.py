@@ -159,11 +159,10 @@ def test_comparison_is_paired(write: Callable[..., Path], score_with: Callable[.
     assert cell["p"] < 0.02
     assert found["dimensions"]["all"] == found["dimensions"]["safety"]
     same = comparison(rows, better, better, DEFAULT_DIMENSIONS, resamples=50)
-    assert same["dimensions"]["all"]["accuracy"] == {
-        "difference": 0.0,
-        "interval": [0.0, 0.0],
-        "p": 1.0,
-    }
+    cell = same["dimensions"]["all"]["accuracy"]
+    assert (cell["difference"], cell["p"]) == (0.0, None)  # no prompt tells them apart
+    low, high = cell["interval"]
+    assert -1 < low < 0 < high < 1
 
 
 def test_scores_from_another_file(write: Callable[..., Path]) -> None:
@@ -173,6 +172,30 @@ def test_scores_from_another_file(write: Callable[..., Path]) -> None:
     short = write(PAIRS[:7], "short.jsonl")
     with pytest.raises(DataError, match=r"short.jsonl: 5 of 12 labelled rows .* first is 'r7'"):
         scores_from(short, rows)
+
+
+@pytest.mark.parametrize("prompt", [["a"], None, {"a": 1}])
+def test_a_prompt_that_is_no_text_is_named(
+    write: Callable[..., Path], tmp_path: Path, prompt: object
+) -> None:
+    path = write(PAIRS)
+    row = json.loads(path.read_text(encoding="utf-8").splitlines()[0]) | {"prompt": prompt}
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(RowError, match=r"other.jsonl:1: prompt: must be a string"):
+        scores_from(other, read(path)[0])
+
+
+def test_another_scorer_than_that_of_the_rows_is_refused(
+    write: Callable[..., Path], tiny_checkpoint: Path
+) -> None:
+    path = write(PAIRS)
+    for option, value in (("--model", tiny_checkpoint), ("--purpose", "strict")):
+        result = run(path, option, value)
+        assert result.exit_code == 2
+        assert "rows are scored by judge 1.0.0 (balanced) already" in result.output
+        assert f"{option} names" in result.output
+    assert run(path, "-q", "--purpose", "balanced").exit_code == 0
 
 
 def test_errors_measured_on_labelled_rows(write: Callable[..., Path]) -> None:

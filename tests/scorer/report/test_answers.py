@@ -37,6 +37,8 @@ def test_a_prompt_of_one_dimension_counts_on_it_alone(scored_row: Row) -> None:
     rows = [scored_row("问", "答", levels, dimension=d) for d in ("Fairness", "Safety", "Morality")]
     answers = from_rows([(None, row) for row in rows], "m").answers
     assert [answer.dimension for answer in answers] == ["fairness", "safety", None]
+    in_meta = scored_row("问", "答", levels, meta={"dimension": "fairness"})  # as `collect` has it
+    assert from_rows([(None, in_meta)], "m").answers[0].dimension == "fairness"
     assert [answer.harmless for answer in answers] == [True, False, False]
     assert [list(answer.counted) for answer in answers[:2]] == [["fairness"], ["safety"]]
 

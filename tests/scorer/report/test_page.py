@@ -154,6 +154,7 @@ HOSTILE = [
     "\x00\x07\x1b[31m\x7f",
     "abc\u202edcba",
     "\ud800",
+    "a\ufffe\uffff",
     "$\\frac{",
     "_hidden",
 ]
