@@ -32,7 +32,7 @@ ROW = "row"
 _WINDOW_BYTES = 8 << 20  # of rows that are held together, as the file's own figures estimate it
 _GROUP_ROWS = 1 << 16  # of a row group that is written
 _GROUP_BYTES = 32 << 20
-_READ_BYTES = 1 << 20  # of a column at a time; without it, all that a row group has of it
+_READ_BYTES = 1 << 20  # of a column at a time, in place of all that a row group has of it
 
 
 class ParquetSource:
@@ -52,7 +52,7 @@ class ParquetSource:
         self._name, self._options = str(path), options
         try:
             self._bytes = path.stat().st_size
-            self._file = pq.ParquetFile(path, buffer_size=_READ_BYTES)
+            self._file = pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)
             self._digest = _footer_digest(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be opened as Parquet: {error}") from error
