@@ -27,6 +27,7 @@ from typing import Any
 import click
 
 ROOT = Path(__file__).resolve().parents[1]
+THREADS = "2"  # batches side by side, as they are run
 
 
 def tiny_checkpoint(folder: Path) -> Path:
@@ -47,7 +48,7 @@ def tiny_checkpoint(folder: Path) -> Path:
 def scorer(source: Path, target: Path, checkpoint: Path, *options: str) -> list[str]:
     """Return the command line of a run."""
     command = [sys.executable, "-m", "scorer", "score", str(source), "-o", str(target), "-q"]
-    return [*command, "--model", str(checkpoint), "--device", "cpu", "--threads", "1", *options]
+    return [*command, "--model", str(checkpoint), "--device", "cpu", "--threads", THREADS, *options]
 
 
 def texts(rng: random.Random) -> dict[str, object]:
@@ -237,7 +238,7 @@ def lines(folder: Path, checkpoint: Path, rows: int, seed: int) -> dict[str, Any
         stream.write(b'{"prompt": "a", "response": "b"}\n')
         stream.writelines(line + b"\n" for line in fuzzed(rows - 1, seed))
     options = Options(max_line=MAX_LINE)
-    model = Scorer.load(checkpoint, device="cpu", threads=1)
+    model = Scorer.load(checkpoint, device="cpu", threads=int(THREADS))
     summary = model.score_jsonl(source, target, options)
     rejects = Path(f"{target}.rejected.jsonl").open("rb")  # noqa: SIM115 - closed at the end
     good = bad = blank = 0
@@ -293,12 +294,12 @@ def memory(folder: Path, checkpoint: Path, counts: tuple[int, ...]) -> dict[str,
             "peak_mb": round(int(out.split()[-1]) / 1e6, 1),
             "seconds": round(time.monotonic() - started, 1),
         }
-    return {"engine": "tiny encoder, one thread", **peaks}
+    return {"engine": f"tiny encoder, {THREADS} threads", **peaks}
 
 
 @click.command()
 @click.argument("what", type=click.Choice(["kills", "lines", "memory"]))
-@click.option("--rows", type=int, help="Rows; 5,000 for kills, 1,000,000 for lines.")
+@click.option("--rows", type=int, help="Rows; 20,000 for kills, else 1,000,000.")
 @click.option("--count", default=50, show_default=True, help="Kills.")
 @click.option("--suffix", default="", help="Of the output of kills: .gz or .zst.")
 @click.option("--seed", default=0, show_default=True, help="Of the fuzzed lines.")
@@ -311,7 +312,7 @@ def main(
         folder = Path(scratch)
         checkpoint = tiny_checkpoint(folder)
         if what == "kills":
-            result = kills(folder, checkpoint, rows or 5000, count, suffix)
+            result = kills(folder, checkpoint, rows or 20_000, count, suffix)
         elif what == "lines":
             result = lines(folder, checkpoint, rows or 1_000_000, seed)
         else:

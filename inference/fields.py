@@ -35,6 +35,11 @@ class Fields:
     response: str
     context: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that there are."""
+        return tuple(name for name in (self.prompt, self.response, self.context) if name)
+
     def __str__(self) -> str:
         context = f" and {self.context!r}" if self.context else ""
         return f"prompt from {self.prompt!r}{context}, response from {self.response!r}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from scorer.data.jsonl import BOM, encode_row
+from scorer.errors import RowError
+from scorer.inference.fields import Fields
 
 
 def splice(raw: bytes, key: str, value: object) -> bytes:
@@ -24,6 +27,30 @@ def splice(raw: bytes, key: str, value: object) -> bytes:
     body = raw.removeprefix(BOM).strip()
     member = encode_row({key: value})[1:-2]  # without its braces and line feed
     return body[:-1].rstrip() + b", " + member + b"}\n"
+
+
+def make_room(
+    raw: bytes, row: Mapping[str, object], key: str, fields: Fields, overwrite: bool
+) -> bytes:
+    """Return the line of a JSON object as one that `splice` can put `key` into.
+
+    Args:
+        raw: The line.
+        row: The object that it holds.
+        key: Key that the score goes under.
+        fields: Fields that hold the text.
+        overwrite: Whether an older score may go.
+
+    Raises:
+        RowError: If the row has the key already and must keep it.
+    """
+    if key not in row:
+        return raw
+    if key in fields.names:
+        raise RowError("holds the text; the score needs another key", field=key)
+    if not overwrite:
+        raise RowError("the row has this key already", field=key)
+    return remove_member(raw, key)
 
 
 def remove_member(raw: bytes, key: str) -> bytes:

@@ -101,13 +101,14 @@ class Part:
     Args:
         final: Its own name.
         temporary: Where it grows; in the same folder.
-        keep: Bytes of it that stand; what is beyond them is cut off. None begins anew.
+        keep: Bytes of it that stand, and that are there; what is beyond them is cut off. None
+            begins anew.
 
     Attributes:
         output: What is written goes here.
 
     Raises:
-        DataError: If it cannot be opened, or is shorter than what should stand.
+        DataError: If it cannot be opened.
     """
 
     def __init__(self, final: Path, temporary: Path, keep: int | None = None) -> None:
@@ -115,10 +116,6 @@ class Part:
         with naming(final):
             stream = temporary.open("wb" if keep is None else "r+b")
             if keep is not None:
-                size = stream.seek(0, os.SEEK_END)
-                if size < keep:
-                    stream.close()
-                    raise DataError(f"{temporary}: {size} bytes, but {keep} were written before")
                 stream.truncate(keep)
                 stream.seek(keep)
         self._stream = stream
@@ -208,7 +205,7 @@ def locked(path: Path) -> Iterator[None]:
         return
     import fcntl
 
-    name = path.with_name(f".{path.name}.lock")
+    name = lock_path(path)
     while True:
         with naming(path):
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -228,6 +225,16 @@ def locked(path: Path) -> Iterator[None]:
             return
         finally:
             os.close(descriptor)
+
+
+def table_path(path: Path) -> Path:
+    """Return where a Parquet file is made of what was written."""
+    return path.with_name(f".{path.name}.table")
+
+
+def lock_path(path: Path) -> Path:
+    """Return the file that `locked` locks in place of `path`, which may not be there yet."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def _is(descriptor: int, path: Path) -> bool:

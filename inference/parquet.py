@@ -15,7 +15,7 @@ from scorer.errors import DataError, MissingExtraError, RowError
 from scorer.inference.batching import WINDOW_ROWS
 from scorer.inference.fields import Fields, find_fields
 from scorer.inference.options import Options
-from scorer.inference.outputs import Output, Part, Rejects, naming, rename
+from scorer.inference.outputs import Output, Part, Rejects, naming, rename, table_path
 from scorer.inference.sources import Place, Window, log_reject
 from scorer.inference.workers import score_type
 from scorer.result import Score
@@ -32,6 +32,7 @@ ROW = "row"
 _WINDOW_BYTES = 8 << 20  # of rows that are held together, as the file's own figures estimate it
 _GROUP_ROWS = 1 << 16  # of a row group that is written
 _GROUP_BYTES = 32 << 20
+_READ_BYTES = 1 << 20  # of a column at a time, in place of all that a row group has of it
 
 
 class ParquetSource:
@@ -39,7 +40,7 @@ class ParquetSource:
 
     Args:
         path: The file.
-        options: Fields, key, shard.
+        options: Fields, key, limits, shard.
         place: Where an earlier run stopped; None begins at the beginning.
 
     Raises:
@@ -51,7 +52,7 @@ class ParquetSource:
         self._name, self._options = str(path), options
         try:
             self._bytes = path.stat().st_size
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False)
             self._digest = _footer_digest(path)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be opened as Parquet: {error}") from error
@@ -82,7 +83,7 @@ class ParquetSource:
         for name in (fields.prompt, fields.response):
             if name not in names:
                 raise DataError(f"{self._name}: no column {name!r}; it has {', '.join(names)}")
-        if key in (fields.prompt, fields.response, fields.context):
+        if key in fields.names:
             raise DataError(f"{self._name}: {key} holds the text; the score needs another key")
         if key in names and not self._options.overwrite_key:
             raise DataError(f"{self._name}: there is a column {key} already")
@@ -144,12 +145,14 @@ class ParquetSource:
     ) -> tuple[list[tuple[str, str]], list[int]]:
         assert self.fields is not None
         fields = self.fields
-        names = [name for name in (fields.prompt, fields.response, fields.context) if name]
-        columns = {name: _texts(batch.column(name)) for name in names}
+        columns = {name: _values(batch.column(name)) for name in fields.names}
         pairs, good = [], []
         for i in range(batch.num_rows):
             try:
-                pairs.append(fields.pair({name: columns[name][i] for name in names}))
+                pair = fields.pair({name: values[i] for name, values in columns.items()})
+                if sum(len(text.encode()) for text in pair) > self._options.max_line:
+                    raise RowError(f"longer than {self._options.max_line} bytes")
+                pairs.append(pair)
                 good.append(i)
             except RowError as error:
                 line = first + i + 1
@@ -167,20 +170,31 @@ def _footer_digest(path: Path) -> str:
         return hashlib.sha256(stream.read(length)).hexdigest()
 
 
-def _texts(column: Any) -> list[object]:
-    """Return the values of a column; bytes that are no UTF-8 stay bytes."""
+def _values(column: Any) -> list[object]:
+    """Return the values of a column; see `_value`."""
     try:
         values: list[object] = column.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         values = [_value(item) for item in column]
     return values
 
 
 def _value(item: Any) -> object:
+    """Return a value as Python's; bytes for text that is no UTF-8, text for what Python lacks."""
     try:
-        return item.as_py()
-    except UnicodeDecodeError:
-        return item.as_buffer().to_pybytes()
+        value: object = item.as_py()
+    except (ValueError, OverflowError):  # as UnicodeDecodeError; nanoseconds; years beyond 9999
+        if isinstance(item, pa.DictionaryScalar):
+            value = _value(item.value)
+        elif isinstance(item, pa.StructScalar):
+            value = {name: _value(item[name]) for name in item}
+        elif isinstance(item, pa.ListScalar):
+            value = [_value(member) for member in item.values]
+        elif isinstance(item, pa.BinaryScalar):
+            value = item.as_buffer().to_pybytes()
+        else:
+            value = item.cast(pa.string()).as_py()
+    return value
 
 
 def json_lines(batch: Any) -> list[bytes]:
@@ -188,7 +202,7 @@ def json_lines(batch: Any) -> list[bytes]:
 
     Dates and times are in ISO 8601, bytes in Base64; what JSON has no form for is its text.
     """
-    names, columns = batch.schema.names, [_texts(column) for column in batch.columns]
+    names, columns = batch.schema.names, [_values(column) for column in batch.columns]
     return [
         encode_row({name: _plain(values[i]) for name, values in zip(names, columns, strict=True)})
         for i in range(batch.num_rows)
@@ -219,10 +233,16 @@ class ParquetSink:
         columns: Schema of the rows; None where they are lines of JSON.
         key: Column of the score, a struct.
         settings: The checkpoint's, for the struct's members.
+
+    Raises:
+        DataError: If the score would take the name of the lines' column.
     """
 
     def __init__(self, columns: Any, key: str, settings: Settings) -> None:
-        columns = pa.schema([(ROW, pa.string())]) if columns is None else columns
+        if columns is None:
+            if key == ROW:
+                raise DataError(f"the column {ROW} holds the line; the score needs another key")
+            columns = pa.schema([(ROW, pa.string())])
         self._type = score_type(settings)
         self._schema = columns.append(pa.field(key, self._type))
 
@@ -244,7 +264,7 @@ class ParquetSink:
         """Make the Parquet file of what was written, under its own name."""
         part.output.end_frame()
         part.close()
-        temporary = part.final.with_name(f".{part.final.name}.table")
+        temporary = table_path(part.final)
         try:
             with naming(part.final), temporary.open("wb") as stream:
                 with pq.ParquetWriter(stream, self._schema) as writer:

@@ -31,7 +31,7 @@ from scorer.data.jsonl import (
 from scorer.errors import DataError, MissingExtraError, RowError, ScorerError
 from scorer.inference.batching import WINDOW_ROWS, windows
 from scorer.inference.fields import Fields, find_fields
-from scorer.inference.lines import remove_member, splice
+from scorer.inference.lines import make_room, splice
 from scorer.inference.options import KEY
 from scorer.inference.outputs import rejected_row
 from scorer.inference.workers import Loading, pack, pair_or_reason, score_pairs, score_type
@@ -194,7 +194,8 @@ def score_files(
         prompt_field: Field of the prompt; found in the first good row if None.
         response_field: Field of the response; likewise.
         key: Key or column that the score goes under.
-        overwrite_key: Replace what rows of JSON lines have under `key` already.
+        overwrite_key: Replace what rows have under `key` already, and what Parquet has under
+            `<key>_error`.
         workers: Cores, GPUs and number of the actors.
         purpose: Which thresholds decide.
         token_budget: Tokens of a batch at most.
@@ -214,6 +215,8 @@ def score_files(
         sink: _PartSink = _ParquetSink(target, key) if parquet else _LineSink(target)
         if parquet:
             ds = _in_order(ray.data.read_parquet(source))
+            if overwrite_key:
+                ds = _without_scores(ds, prompt_field, response_field, key)
             scored = score_dataset(
                 ds,
                 model,
@@ -298,6 +301,21 @@ def _in_order(ds: Any) -> Any:
 def _columns(ds: Any) -> list[str]:
     schema = ds.schema()
     return [] if schema is None else list(schema.names)
+
+
+def _without_scores(ds: Any, prompt: str | None, response: str | None, key: str) -> Any:
+    """Return the data set without the columns that scores and reasons will have.
+
+    Raises:
+        DataError: If one of them holds the text.
+    """
+    columns = _columns(ds)
+    fields = _fields_of_columns(columns, prompt, response)
+    older = [name for name in (key, key + ERROR_SUFFIX) if name in columns]
+    for name in older:
+        if name in fields.names:
+            raise DataError(f"{name} holds the text; the score needs another key")
+    return ds.drop_columns(older) if older else ds
 
 
 def _fields_of_columns(columns: Sequence[str], prompt: str | None, response: str | None) -> Fields:
@@ -393,8 +411,8 @@ def _ray_errors() -> Iterator[None]:
         # What follows the first line is Ray's: hints and tracebacks of the workers.
         text = str(cause).strip().partition("\n")[0] or type(cause).__name__
         raise ScorerError(f"Ray: {text}") from error
-    except ValueError as error:  # no files, no such file system
-        raise DataError(str(error)) from error
+    except (ValueError, OSError) as error:  # no such file, no files, no such file system
+        raise DataError(str(error).strip().partition("\n")[0]) from error
 
 
 class _Actor:
@@ -421,8 +439,7 @@ class _TableScorer(_Actor):
         self._fields, self._key = fields, key
 
     def __call__(self, table: Any) -> Any:
-        names = [name for name in asdict(self._fields).values() if name in table.column_names]
-        rows = table.select(names).to_pylist()
+        rows = table.select(list(self._fields.names)).to_pylist()
         results = score_pairs(self._scorer, [pair_or_reason(row, self._fields) for row in rows])
         scores = [result.to_dict() if isinstance(result, Score) else None for result in results]
         reasons = [result.reason if isinstance(result, RowError) else None for result in results]
@@ -471,12 +488,7 @@ class _LineScorer(_Actor):
         try:
             raw, row = line.parsed()
             pair = self._fields.pair(row)
-            if self._key in row:
-                if self._key in asdict(self._fields).values():
-                    raise RowError("holds the text; the score needs another key", field=self._key)
-                if not self._overwrite_key:
-                    raise RowError("the row has this key already", field=self._key)
-                raw = remove_member(raw, self._key)
+            raw = make_room(raw, row, self._key, self._fields, self._overwrite_key)
         except RowError as error:
             return error
         return _Row(raw, pair)

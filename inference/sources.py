@@ -25,7 +25,7 @@ from scorer.data.jsonl import (
 from scorer.errors import DataError, RowError
 from scorer.inference.batching import windows
 from scorer.inference.fields import Fields, find_fields
-from scorer.inference.lines import remove_member
+from scorer.inference.lines import make_room
 from scorer.inference.options import Options
 from scorer.inference.outputs import Rejects
 
@@ -210,13 +210,7 @@ class JsonlSource:
         options = self._options
         fields = self.fields or find_fields(row, options.prompt_field, options.response_field)
         pair = fields.pair(row)
-        raw = line.raw
-        if options.key in row:
-            if options.key in (fields.prompt, fields.response, fields.context):
-                raise RowError("holds the text; the score needs another key", field=options.key)
-            if not options.overwrite_key:
-                raise RowError("the row has this key already", field=options.key)
-            raw = remove_member(raw, options.key)
+        raw = make_room(line.raw, row, options.key, fields, options.overwrite_key)
         if self.fields is None:
             self.fields = fields
             _log.info("%s", fields)

@@ -13,6 +13,7 @@ on computes anew.
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import scorer
-from scorer.data.jsonl import STANDARD_STREAM
+from scorer.data.jsonl import STANDARD_STREAM, stream_name
 from scorer.errors import DataError, ScorerError
+from scorer.inference.engines import Engine, OnnxEngine, TorchEngine
 from scorer.inference.journal import Journal, State
 from scorer.inference.lines import splice
 from scorer.inference.options import KEY, Options, Shard
@@ -33,8 +35,10 @@ from scorer.inference.outputs import (
     Part,
     Rejects,
     is_file_to_be,
+    lock_path,
     locked,
     rename,
+    table_path,
 )
 from scorer.inference.predict import Predictor
 from scorer.inference.sources import (
@@ -98,8 +102,10 @@ def score_jsonl(
         target = options.shard.path(Path(target))
     rejected = _rejected_path(target, options)
     _refuse_same_files(source, target, rejected)
-    if options.resume and (str(source) == STANDARD_STREAM or not is_file_to_be(target)):
+    if options.resume and not (is_file_to_be(source) and is_file_to_be(target)):
         raise DataError("only a run from file to file can be resumed")
+    if options.shard is not None and not is_file_to_be(source):
+        raise DataError(f"{stream_name(source)}: only a file can be cut into shards")
     if is_parquet(target) and not is_file_to_be(target):
         raise DataError(f"{target}: Parquet can only be written into a file")
     with ExitStack() as stack:
@@ -112,6 +118,8 @@ def score_jsonl(
             state = journal.read() or State()
             if state.complete and not _temporary(target, resume=True).exists():
                 if _stands(Path(target), state):
+                    with open_source(source, options, state.place, state.fields):
+                        pass  # it is the input that was scored, or that would have said no
                     return _finished_before(target, rejected, predictor, state)
                 state = State()  # whoever removed the output wants it anew
         reader = stack.enter_context(open_source(source, options, state.place, state.fields))
@@ -176,21 +184,19 @@ class _Run:
         self._target, self._rejected = target, rejected
         self._sink = _sink(target, reader, options.key, predictor)
         self._tally = Tally(predictor.settings.dimensions)
-        self._state = state
+        self._state = self._committed = state
         self._started = time.perf_counter() - state.seconds
         self._next_commit = 0.0
         keep = None
         if state.place is not None:
             keep = state.output
+            _check_kept(target, target, keep)
+            if rejected is not None and is_file_to_be(rejected):
+                _check_kept(rejected, target, state.rejected)
             self._tally.restore(state.tally)
             _log.info("%s: going on after %d rows", target, self._tally.rows)
         self._part = _open_part(target, options.resume, keep)
-        self._rejects = Rejects(None)
-        if rejected is not None:
-            kept = _open_part(rejected, True, state.rejected) if state.rejected else None
-            self._rejects = Rejects(
-                lambda: _open_part(rejected, options.resume), state.rejects, kept
-            )
+        self._rejects = _open_rejects(rejected, options.resume, state)
 
     def score(self, on_progress: Callable[[Progress], None]) -> None:
         """Score every row that is left."""
@@ -242,12 +248,13 @@ class _Run:
             for part in parts:
                 part.discard()
             return
-        with suppress(ScorerError, OSError):  # the disk may be full; an earlier commit stands then
-            self._commit()
+        if not self._state.complete:  # else `finish` has committed, and may have closed the files
+            with suppress(ScorerError, OSError):  # of a full disk; an earlier commit stands then
+                self._commit()
         for part in parts:
             part.close()
-        if self._state.place is not None:
-            kept = self._state.tally["rows"]
+        if self._committed.place is not None:
+            kept = self._committed.tally["rows"]
             _log.warning("%s: %d rows are kept; --resume goes on after them", self._target, kept)
 
     def _windows(self) -> Iterator[tuple[Window, int, int]]:
@@ -267,6 +274,7 @@ class _Run:
         if self._rejects.part is not None:
             self._rejects.part.output.sync()
         self._journal.write(self._state)
+        self._committed = self._state
         self._next_commit = started + (time.monotonic() - started) / _COMMIT_SHARE
 
 
@@ -280,6 +288,15 @@ def _open_part(path: str | Path, resume: bool, keep: int | None = None) -> Part:
     if not is_file_to_be(path):
         return Direct(path)
     return Part(Path(path).resolve(), _temporary(path, resume), keep)
+
+
+def _open_rejects(path: Path | None, resume: bool, state: State) -> Rejects:
+    if path is None:
+        return Rejects(None)
+    kept = _open_part(path, resume, state.rejected) if state.rejected else None
+    if kept is None and resume and is_file_to_be(path):
+        _temporary(path, resume).unlink(missing_ok=True)  # of a run before the one that goes on
+    return Rejects(lambda: _open_part(path, resume), state.rejects, kept)
 
 
 def _journal_path(target: str | Path) -> Path:
@@ -298,6 +315,7 @@ def _journal(source: str | Path, target: Path, predictor: Predictor, options: Op
             "checkpoint": settings.model,
             "scorer.json": settings.digest,
             "engine": f"{type(predictor.engine).__name__} on {predictor.engine.device}",
+            "libraries": _libraries(predictor.engine),
             "token budget": predictor.token_budget,
             "max tokens": settings.encoding.max_length,
             "purpose": predictor.purpose,
@@ -312,11 +330,37 @@ def _journal(source: str | Path, target: Path, predictor: Predictor, options: Op
     )
 
 
+def _libraries(engine: Engine) -> str:
+    """Return the libraries that the last digits of a score depend on, with their versions."""
+    names = {OnnxEngine: ["onnxruntime"], TorchEngine: ["torch", "transformers"]}
+    return ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ["tokenizers", *names.get(type(engine), [])]
+    )
+
+
 def _size(path: str | Path) -> int:
     try:
         return Path(path).stat().st_size
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror or error}") from error
+
+
+def _check_kept(path: str | Path, target: str | Path, kept: int) -> None:
+    """Refuse to go on where bytes that an earlier run wrote are gone.
+
+    Raises:
+        DataError: Then.
+    """
+    part = _temporary(path, resume=True)
+    size = part.stat().st_size if part.exists() else 0
+    if size < kept:
+        found = f"{size} bytes" if part.exists() else "missing"
+        raise DataError(f"{part}: {found}, but {kept} bytes were written before; {_anew(target)}")
+
+
+def _anew(target: str | Path) -> str:
+    return f"remove {_journal_path(target)} to begin anew"
 
 
 def _stands(target: Path, state: State) -> bool:
@@ -329,8 +373,8 @@ def _stands(target: Path, state: State) -> bool:
         return False
     if not is_parquet(target) and target.stat().st_size != state.output:
         raise DataError(
-            f"{target}: {target.stat().st_size} bytes, but {state.output} were written; remove "
-            f"{_journal_path(target)} to begin anew"
+            f"{target}: {target.stat().st_size} bytes, but {state.output} were written; "
+            f"{_anew(target)}"
         )
     return True
 
@@ -338,8 +382,10 @@ def _stands(target: Path, state: State) -> bool:
 def _finished_before(
     target: str | Path, rejected: Path | None, predictor: Predictor, state: State
 ) -> Summary:
-    if rejected is not None and (part := _temporary(rejected, resume=True)).exists():
-        rename(part, rejected.resolve())  # all that an earlier run had left to do
+    if rejected is not None and state.rejected:
+        part = _temporary(rejected, resume=True)
+        if part.exists():
+            rename(part, rejected.resolve())  # all that the run had left to do
     _log.info("%s is whole already", target)
     tally = Tally(predictor.settings.dimensions)
     tally.restore(state.tally)
@@ -362,21 +408,38 @@ def _summary(tally: Tally, state: State, rejected: Path | None) -> Summary:
 
 def _rejected_path(target: str | Path, options: Options) -> Path | None:
     if options.rejected is not None:
-        return Path(options.rejected)
+        if str(options.rejected) == STANDARD_STREAM:
+            raise DataError("rejected lines go into a file, not to standard output")
+        path = Path(options.rejected)
+        if options.shard is not None and is_file_to_be(path):
+            path = options.shard.path(path)
+        return path
     if not is_file_to_be(target):
         return None  # beside standard output or a device there is no place for a file
     return Path(f"{target}.rejected.jsonl")
 
 
-def _refuse_same_files(*paths: str | Path | None) -> None:
+def _refuse_same_files(source: str | Path, target: str | Path, rejected: Path | None) -> None:
     seen: set[Path] = set()
-    for path in paths:
+    for path in (source, target, rejected, *_own_files(target), *_own_files(rejected)):
         if path is None or str(path) == STANDARD_STREAM:
             continue
         real = Path(path).resolve()
         if real in seen:
-            raise DataError(f"{path}: input, output and rejected lines must be different files")
+            raise DataError(
+                f"{path}: input, output and rejected lines must be different files, and none that "
+                "a run keeps beside its output"
+            )
         seen.add(real)
+
+
+def _own_files(path: str | Path | None) -> list[Path]:
+    """Return what a run makes and removes beside a file that it writes."""
+    if path is None or not is_file_to_be(path):
+        return []
+    final = Path(path).resolve()
+    names = [_temporary(path, resume=True), _temporary(path, resume=False), lock_path(final)]
+    return [*names, _journal_path(path), table_path(final)]
 
 
 def _window_report(

@@ -13,7 +13,13 @@ import numpy as np
 
 from scorer import decision
 from scorer.api import Scorer, find_checkpoint
-from scorer.checkpoint import PURPOSES, Settings, read_settings
+from scorer.checkpoint import (
+    SETTINGS_FILE,
+    Settings,
+    check_purpose,
+    listed_files,
+    read_settings,
+)
 from scorer.errors import RowError
 from scorer.inference.fields import Fields
 from scorer.result import Score
@@ -36,8 +42,7 @@ class Loading:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.purpose not in PURPOSES:
-            raise ValueError(f"purpose {self.purpose!r} is none of {', '.join(PURPOSES)}")
+        check_purpose(self.purpose)
 
     def load(self, files: Mapping[str, bytes] | None, threads: int) -> Scorer:
         """Return the scorer; for a process that does nothing but score.
@@ -88,14 +93,12 @@ def pack(
     """
     folder = find_checkpoint(model)
     settings = read_settings(folder)
-    longest = settings.encoding.max_length
-    if max_tokens is not None and max_tokens > longest:
-        raise ValueError(
-            f"max_tokens {max_tokens} is above {longest}, what {settings.model} was made for"
-        )
+    if max_tokens is not None:
+        settings = settings.with_max_tokens(max_tokens)
     if model is None:
         return settings, None
-    return settings, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    names = (SETTINGS_FILE, *listed_files(folder))  # what else lies there is nobody's business
+    return settings, {name: (folder / name).read_bytes() for name in names}
 
 
 def pair_or_reason(row: Mapping[str, object], fields: Fields) -> tuple[str, str] | RowError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 import threading
@@ -92,15 +91,14 @@ class Scorer:
         from scorer.inference.familiarity import Familiarity
         from scorer.inference.predict import Predictor
 
-        if purpose not in checkpoint.PURPOSES:
-            raise ValueError(f"purpose {purpose!r} is none of {', '.join(checkpoint.PURPOSES)}")
+        checkpoint.check_purpose(purpose)
         for name, value in (("threads", threads), ("token_budget", token_budget)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
         folder = find_checkpoint(path_or_hub_id)
         settings = read_settings(folder)
         if max_tokens is not None:
-            settings = _with_max_tokens(settings, max_tokens)
+            settings = settings.with_max_tokens(max_tokens)
         choice = choose_engine(engine, device, folder)
         _log.info(
             "%s: %s engine on %s (%s)",
@@ -272,16 +270,6 @@ def _download(hub_id: str) -> Path:
         raise CheckpointError(
             f"{hub_id}: no such folder, and it cannot be had from the hub: {reason}"
         ) from error
-
-
-def _with_max_tokens(settings: Settings, max_tokens: int) -> Settings:
-    longest = settings.encoding.max_length
-    if max_tokens > longest:
-        raise ValueError(
-            f"max_tokens {max_tokens} is above {longest}, what {settings.model} was made for"
-        )
-    encoding = dataclasses.replace(settings.encoding, max_length=max_tokens)
-    return dataclasses.replace(settings, encoding=encoding)
 
 
 def _pair(index: int, item: object) -> tuple[str, str]:

@@ -23,7 +23,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,29 @@ class Settings:
         """Name and version in one string, e.g. `harmlessness-zh-small 1.0.0`."""
         return f"{self.name} {self.version}"
 
+    def with_max_tokens(self, max_tokens: int) -> Settings:
+        """Return the settings for pairs of `max_tokens` at most.
+
+        Raises:
+            ValueError: If the checkpoint was not made for so many, or they are too few.
+        """
+        longest = self.encoding.max_length
+        if max_tokens > longest:
+            raise ValueError(
+                f"max_tokens {max_tokens} is above {longest}, what {self.model} was made for"
+            )
+        return replace(self, encoding=replace(self.encoding, max_length=max_tokens))
+
+
+def check_purpose(purpose: str) -> None:
+    """Refuse what is none of `PURPOSES`.
+
+    Raises:
+        ValueError: Then.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"purpose {purpose!r} is none of {', '.join(PURPOSES)}")
+
 
 def write_settings(folder: Path, settings: Settings, files: Iterable[str]) -> None:
     """Write `scorer.json` into `folder`, with size and SHA-256 of each of `files` there."""
@@ -252,6 +275,16 @@ def read_settings(folder: Path) -> Settings:
     for name, (size, _) in _listed(folder, payload).items():
         _check_size(folder, name, size)
     return settings
+
+
+def listed_files(folder: Path) -> list[str]:
+    """Return the names of the files that `scorer.json` lists.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    _, payload = _payload(folder)
+    return list(_listed(folder, payload))
 
 
 def verify(folder: Path, names: Iterable[str]) -> None:

@@ -303,20 +303,34 @@ def _bar(source: str, console: Console, quiet: bool) -> Iterator[Callable[[Progr
         transient=True,
         disable=quiet or not console.is_terminal,
     )
-    started = time.perf_counter()
+    pace = _Pace()
     with bar:
         task = bar.add_task("reading", total=size)
 
         def show(progress: Progress) -> None:
-            seconds = time.perf_counter() - started
-            bar.update(
-                task,
-                completed=progress.position,
-                description=f"{progress.rows:,} rows, {progress.rows / seconds:,.1f} rows/s, "
-                f"{progress.tokens / seconds:,.0f} tokens/s",
-            )
+            bar.update(task, completed=progress.position, description=pace.of(progress))
 
         yield show
+
+
+class _Pace:
+    """Words for how far and how fast a run is, since its first report: what it went on from is no speed."""
+
+    def __init__(self) -> None:
+        self._first: Progress | None = None
+        self._started = 0.0
+
+    def of(self, progress: Progress) -> str:
+        now = time.perf_counter()
+        if self._first is None:
+            self._first, self._started = progress, now
+        seconds, rows = now - self._started, f"{progress.rows:,} rows"
+        if not seconds:
+            return rows
+        return (
+            f"{rows}, {(progress.rows - self._first.rows) / seconds:,.1f} rows/s, "
+            f"{(progress.tokens - self._first.tokens) / seconds:,.0f} tokens/s"
+        )
 
 
 def _print_summary(summary: Summary, console: Console, max_tokens: int, several: bool) -> None:

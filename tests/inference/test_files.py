@@ -41,6 +41,11 @@ def test_folders_and_patterns_keep_their_names(folder: Path) -> None:
     assert plan(["in/b.jsonl.gz", "in/s*"], "out") == [("in/b.jsonl.gz", "out/b.jsonl.gz")]
 
 
+def test_suffixes_may_be_capitals(folder: Path) -> None:
+    (folder / "in/D.JSONL.GZ").touch()
+    assert ("in/D.JSONL.GZ", "out/D.JSONL.GZ") in plan(["in"], "out")
+
+
 def test_outputs_are_no_inputs(folder: Path) -> None:
     before = plan(["in"], "in/scored")
     (folder / "in/scored/a.jsonl").touch()

@@ -68,16 +68,6 @@ def test_frames_are_what_other_tools_read() -> None:
         assert unpack(stream.getvalue()) == b"a" * 10 + b"b" * 10
 
 
-def test_a_part_shorter_than_was_written_is_refused(part: Callable[..., Part]) -> None:
-    first = part()
-    first.output.write(b"abc")
-    first.output.end_frame()
-    first.close()
-    with pytest.raises(DataError, match="3 bytes, but 4 were written"):
-        part(keep=4)
-    assert first.temporary.read_bytes() == b"abc"
-
-
 def test_a_discarded_part_leaves_nothing(part: Callable[..., Part], tmp_path: Path) -> None:
     (tmp_path / "out.jsonl").write_bytes(b"older")
     new = part()

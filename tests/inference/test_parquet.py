@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from scorer.errors import DataError
 from scorer.inference.options import Options, Shard
 from scorer.inference.predict import Predictor
-from scorer.inference.stream import score_jsonl
+from scorer.inference.stream import Progress, score_jsonl
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -139,3 +140,79 @@ def test_an_older_score_is_replaced(source: Path, predictor: Predictor, tmp_path
     table = pq.read_table(two)
     assert table.column_names == pq.read_table(one).column_names
     assert {row["purpose"] for row in table["harmlessness"].to_pylist()} == {"strict"}
+
+
+def test_memory_does_not_grow_with_row_groups(instant: Predictor, tmp_path: Path) -> None:
+    source, rng = tmp_path / "in.parquet", random.Random(1)
+    rows, size = 400, 100_000
+    columns = {"prompt": ["a"] * rows, "response": ["b"] * rows}
+    table = pa.table({**columns, "blob": [rng.randbytes(size) for _ in range(rows)]})
+    pq.write_table(table, source, use_dictionary=False, write_batch_size=8)  # pages of a megabyte
+    assert pq.ParquetFile(source).num_row_groups == 1
+    del columns, table
+    before, held = pa.total_allocated_bytes(), []
+
+    def look(progress: Progress) -> None:
+        held.append(pa.total_allocated_bytes() - before)
+
+    score_jsonl(source, tmp_path / "out.parquet", instant, on_progress=look)
+    assert len(held) > 3
+    assert 0 < max(held) < rows * size / 2
+
+
+def test_texts_beyond_the_longest_line_are_rejected(instant: Predictor, tmp_path: Path) -> None:
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"prompt": ["问", "问" * 33], "response": ["答", "ab"]}), source)
+    summary = score_jsonl(source, tmp_path / "out.parquet", instant, Options(max_line=100))
+    assert (summary.rows, summary.rejected) == (1, 1)
+    (row,) = map(json.loads, (tmp_path / "out.parquet.rejected.jsonl").read_text().splitlines())
+    assert (row["line"], row["error"]) == (2, "longer than 100 bytes")
+    assert score_jsonl(source, tmp_path / "out.parquet", instant, Options(max_line=101)).rows == 2
+
+
+def test_what_python_has_no_value_for_comes_out_as_text(instant: Predictor, tmp_path: Path) -> None:
+    nanoseconds = pa.array([1], pa.timestamp("ns"))
+    late = pa.array([300_000_000_000], pa.timestamp("s"))  # in the year 11476
+    columns = {
+        "prompt": ["a"],
+        "response": ["b"],
+        "ns": nanoseconds,
+        "late": late,
+        "day": pa.array([4_000_000], pa.int32()).cast(pa.date32()),
+        "list": pa.ListArray.from_arrays([0, 1], late),
+        "struct": pa.StructArray.from_arrays([late, nanoseconds], ["late", "ns"]),
+        "category": late.dictionary_encode(),
+        "broken": pa.ListArray.from_arrays([0, 1], pa.array([b"\xff"]).view(pa.string())),
+    }
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table(columns), source, version="2.6")
+    out = tmp_path / "out.jsonl"
+    assert score_jsonl(source, out, instant).rows == 1
+    row = json.loads(out.read_text("utf-8"))
+    assert row["ns"].endswith("00:00:00.000000001")
+    assert row["struct"]["ns"] == row["ns"]
+    assert row["late"] == row["list"][0] == row["struct"]["late"] == row["category"]
+    assert "11476" in row["late"]
+    assert row["broken"] == ["/w=="]
+    assert isinstance(row["day"], str)
+    assert score_jsonl(source, tmp_path / "out.parquet", instant).rows == 1
+
+
+def test_a_score_does_not_take_the_lines_column(instant: Predictor, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"prompt": "a", "response": "b"}')
+    with pytest.raises(DataError, match="the column row holds the line"):
+        score_jsonl(source, tmp_path / "out.parquet", instant, Options(key="row"))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_whole_output_of_another_file_is_refused(instant: Predictor, tmp_path: Path) -> None:
+    source, out, sizes = tmp_path / "in.parquet", tmp_path / "out.parquet", set()
+    for text in ("ab", "cd"):
+        pq.write_table(pa.table({"prompt": [text], "response": [text]}), source)
+        sizes.add(source.stat().st_size)
+        if text == "ab":
+            score_jsonl(source, out, instant, Options(resume=True))
+    assert len(sizes) == 1
+    with pytest.raises(DataError, match=r"in\.parquet: not the same file any more"):
+        score_jsonl(source, out, instant, Options(resume=True))

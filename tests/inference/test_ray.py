@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,13 +57,7 @@ def read(path: Path, pattern: str) -> list[dict[str, Any]]:
     return [json.loads(text) for file in files for text in file.read_bytes().splitlines()]
 
 
-def close(value: Any, other: Any) -> bool:
-    """Tell whether two scores agree: probabilities within what int8 allows, the rest exactly."""
-    if isinstance(value, dict):
-        return value.keys() == other.keys() and all(close(value[k], other[k]) for k in value)
-    if isinstance(value, float):
-        return abs(value - other) <= 1e-3
-    return bool(value == other)
+Close = Callable[[Any, Any], bool]
 
 
 def test_numbers_of_workers_are_checked() -> None:
@@ -190,7 +184,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 def test_files_come_out_as_on_one_machine(
-    cluster: None, single: tuple[Path, Path], tmp_path: Path
+    cluster: None, single: tuple[Path, Path], close: Close, tmp_path: Path
 ) -> None:
     source, target = single
     with gzip.open(tmp_path / "b.jsonl.gz", "wb") as stream:
@@ -216,7 +210,7 @@ def test_files_come_out_as_on_one_machine(
 
 @pytest.mark.slow
 def test_parquet_and_a_checkpoint_of_ones_own(
-    cluster: None, tmp_path: Path, tiny_checkpoint: Path
+    cluster: None, close: Close, tmp_path: Path, tiny_checkpoint: Path
 ) -> None:
     import pyarrow.parquet
 
@@ -239,11 +233,24 @@ def test_parquet_and_a_checkpoint_of_ones_own(
         assert row["harmlessness_error"] is None
     assert back[-1]["harmlessness"] is None
     assert "must be a string, not null" in back[-1]["harmlessness_error"]
+    # Scored again, the older scores and reasons make room, if they may.
+    (part,) = out.glob("part-*.parquet")
+    with pytest.raises(DataError, match="a column 'harmlessness' already"):
+        score_files(str(part), str(tmp_path / "again"), tiny_checkpoint)
+    with pytest.raises(DataError, match="prompt holds the text"):
+        score_files(
+            str(part), str(tmp_path / "again"), tiny_checkpoint, key="prompt", overwrite_key=True
+        )
+    counts = score_files(str(part), str(tmp_path / "again"), tiny_checkpoint, overwrite_key=True)
+    assert counts == Counts(len(ROWS), 1)
+    (again,) = (tmp_path / "again").glob("part-*.parquet")
+    names = pyarrow.parquet.read_schema(again).names
+    assert names == [*rows[0], "harmlessness", "harmlessness_error"]
 
 
 @pytest.mark.slow
 def test_what_cannot_be_done_is_said(cluster: None, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(DataError, match="nowhere"):
         score_files(str(tmp_path / "nowhere"), str(tmp_path / "out"))
     (tmp_path / "a.jsonl").write_bytes(line(prompt="a", response="b"))
     (tmp_path / "b.parquet").write_bytes(b"")
@@ -272,7 +279,7 @@ def actors() -> dict[int, Any]:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_nothing(cluster: None) -> None:
+def test_a_killed_worker_loses_nothing(cluster: None, close: Close) -> None:
     rows = native(1200)
     ds = ray.data.from_items(rows)
     scored = iter(score_dataset(ds, workers=Workers(concurrency=(2, 2), rows=100)).iter_rows())

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from scorer.data.jsonl import read_lines
 from scorer.errors import DataError
@@ -23,26 +25,6 @@ from scorer.inference.outputs import locked
 from scorer.inference.predict import Prediction, Predictor
 from scorer.inference.stream import score_jsonl
 from scorer.inference.summary import Summary
-
-
-class Instant:
-    """An engine that takes no time, and whose logits depend on the batch that a row is in."""
-
-    device, token_budget, same_length, streams = "cpu", 4096, False, 1
-
-    def logits(
-        self,
-        input_ids: NDArray[np.int64],
-        attention_mask: NDArray[np.int64],
-        token_type_ids: object,
-    ) -> NDArray[np.float32]:
-        sums = (input_ids * attention_mask).sum(axis=1) % 7 - 3 + len(input_ids) / 1000
-        return np.tile(sums[:, None], 10).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def instant(predictor: Predictor) -> Predictor:
-    return replace(predictor, engine=Instant())
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +126,12 @@ def test_bytes_cut_anywhere_are_noticed_or_written_anew(
     stands, saved = part.read_bytes(), journal.read_bytes()
     for size in random.Random(1).sample(range(len(stands)), 5):
         part.write_bytes(stands[:size])  # less than the journal says: never ours
-        with pytest.raises(DataError, match=f"{size} bytes, but {len(stands)} were written"):
+        with pytest.raises(DataError, match=f"{size} bytes, but {len(stands)} bytes were written"):
             score_jsonl(source, target, instant, RESUME)
+    part.unlink()
+    anew = rf"out\.jsonl\.part: missing, .*; remove {journal} to begin anew"
+    with pytest.raises(DataError, match=anew):
+        score_jsonl(source, target, instant, RESUME)
     journal.unlink()  # and without one the run begins anew
     part.write_bytes(stands[:77])
     score_jsonl(source, target, instant, RESUME)
@@ -213,9 +199,23 @@ def test_another_checkpoint_or_version_is_refused(
     retrained = replace(instant, settings=replace(instant.settings, digest="f" * 64))
     with pytest.raises(DataError, match=r"had scorer\.json '"):
         score_jsonl(source, target, retrained, RESUME)
+    with monkeypatch.context() as patch:
+        newer = {"tokenizers": "0.0"}
+        patch.setattr("importlib.metadata.version", lambda name: newer.get(name) or version(name))
+        with pytest.raises(
+            DataError, match=r"had libraries 'tokenizers .*', not 'tokenizers 0\.0'"
+        ):
+            score_jsonl(source, target, instant, RESUME)
     monkeypatch.setattr("scorer.__version__", "9.9", raising=False)
     with pytest.raises(DataError, match=r"had version '.*', not '9\.9'"):
         score_jsonl(source, target, instant, RESUME)
+
+
+def test_the_journal_names_the_engines_library(predictor: Predictor, tmp_path: Path) -> None:
+    score_jsonl(write(tmp_path / "in.jsonl", 9), tmp_path / "out.jsonl", predictor, RESUME)
+    journal = json.loads((tmp_path / "out.jsonl.resume.json").read_bytes())
+    installed = [f"{name} {version(name)}" for name in ("tokenizers", "onnxruntime")]
+    assert journal["settings"]["libraries"] == ", ".join(installed)
 
 
 def test_another_input_is_refused(instant: Predictor, tmp_path: Path) -> None:
@@ -231,6 +231,55 @@ def test_another_input_is_refused(instant: Predictor, tmp_path: Path) -> None:
         score_jsonl(source, target, instant, RESUME)
     source.write_bytes(original)
     score_jsonl(source, target, instant, RESUME)
+
+
+def test_a_whole_output_of_another_input_is_refused(instant: Predictor, tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.jsonl"), tmp_path / "out.jsonl"
+    score_jsonl(source, target, instant, RESUME)
+    source.write_bytes(source.read_bytes().replace(b'"id": 3,', b'"id": 4,'))
+    with pytest.raises(DataError, match=r"in\.jsonl: the .* bytes .* are not the same any more"):
+        score_jsonl(source, target, instant, RESUME)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.zst", "out.parquet"])
+def test_a_name_that_cannot_be_taken_is_said_and_taken_later(
+    name: str, instant: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    source, target = write(tmp_path / "in.jsonl"), tmp_path / name
+    rename = os.replace
+
+    def refuse(one: Path, other: Path) -> None:
+        if other == target:
+            raise OSError(errno.EROFS, "Read-only file system")
+        rename(one, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        for options in (RESUME, Options()):
+            with pytest.raises(DataError, match=f"{name}: cannot be written: Read-only"):
+                score_jsonl(source, target, instant, options)
+            assert not target.exists()
+    score_jsonl(source, target, stopping(instant, 0, StopError()), RESUME)  # scores nothing anew
+    score_jsonl(source, tmp_path / f"whole{target.suffix}", instant)
+    assert target.read_bytes() == (tmp_path / f"whole{target.suffix}").read_bytes()
+
+
+def test_rejected_lines_of_a_run_before_do_not_come_back(
+    instant: Predictor, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"prompt": "a", "response": "b"}\n' * 200)
+    stale = tmp_path / "out.jsonl.rejected.jsonl.part"
+    stale.write_text("of another run")
+    with pytest.raises(StopError):
+        score_jsonl(source, target, stopping(instant, 2, StopError()), RESUME)
+    assert not stale.exists()
+    score_jsonl(source, target, instant, RESUME)
+    stale.write_text("of another run")
+    score_jsonl(source, target, instant, RESUME)
+    assert not (tmp_path / "out.jsonl.rejected.jsonl").exists()
 
 
 def test_without_resume_an_interrupted_run_stands_until_the_output_is_whole(
@@ -249,9 +298,31 @@ def test_without_resume_an_interrupted_run_stands_until_the_output_is_whole(
 
 def test_what_cannot_be_resumed(instant: Predictor, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl")
-    for one, other in (("-", tmp_path / "out.jsonl"), (source, "-"), (source, os.devnull)):
+    target, pipe = tmp_path / "out.jsonl", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for one, other in (("-", target), (pipe, target), (source, "-"), (source, os.devnull)):
         with pytest.raises(DataError, match="only a run from file to file"):
             score_jsonl(one, other, instant, RESUME)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_has_no_shards(instant: Predictor, tmp_path: Path) -> None:
+    pipe, options = tmp_path / "pipe", Options(shard=Shard(1, 2))
+    os.mkfifo(pipe)
+    for source in ("-", pipe):
+        with pytest.raises(DataError, match="only a file can be cut into shards"):
+            score_jsonl(source, tmp_path / "out.jsonl", instant, options)
+
+
+def test_shards_keep_their_rejected_lines_apart(instant: Predictor, tmp_path: Path) -> None:
+    source, lines = write(tmp_path / "in.jsonl", 60), []
+    for i in (1, 2):
+        options = Options(shard=Shard(i, 2), rejected=tmp_path / "bad.jsonl")
+        summary = score_jsonl(source, tmp_path / "out.jsonl", instant, options)
+        assert summary.rejected_path == tmp_path / f"bad.{i}-of-2.jsonl"
+        lines += [json.loads(raw)["line"] for _, raw in read_lines(summary.rejected_path)]
+    assert lines == [i + 1 for i in range(60) if i % 23 == 5]
+    assert not (tmp_path / "bad.jsonl").exists()
 
 
 def test_a_second_process_is_refused(instant: Predictor, tmp_path: Path) -> None:
@@ -299,6 +370,86 @@ def test_a_shard_goes_on_too(instant: Predictor, tmp_path: Path) -> None:
     assert a == b != b""
 
 
+class Side:
+    """The engine of `inner` in three streams, where longer rows take longer.
+
+    In the call numbered `fail_at` it does `fail`.
+    """
+
+    device, token_budget, same_length, streams = "cpu", 60, False, 3
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.calls, self.fail_at = 0, 0
+        self.fail: Callable[[], None] = lambda: None
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self._lock = threading.Lock()
+
+    def logits(self, input_ids: Any, *arrays: Any) -> Any:
+        with self._lock:
+            self.calls += 1
+            call = self.calls
+            self.begun.append(call)
+        if call == self.fail_at:
+            self.fail()
+        time.sleep(input_ids.shape[1] ** 2 / 50_000)
+        self.ended.append(call)
+        return self.inner.logits(input_ids, *arrays)
+
+
+@pytest.fixture
+def side(instant: Predictor) -> Predictor:
+    """A predictor with three batches under way at a time, and many batches in a window."""
+    return replace(instant, engine=Side(instant.engine), token_budget=60)
+
+
+def test_batches_that_come_back_out_of_order_are_put_into_order(
+    instant: Predictor, side: Predictor, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl")
+    score_jsonl(source, tmp_path / "one.jsonl", replace(instant, token_budget=60))
+    score_jsonl(source, tmp_path / "three.jsonl", side)
+    engine: Any = side.engine
+    assert engine.begun != engine.ended
+    assert (tmp_path / "three.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+
+
+def raise_stop() -> None:
+    raise StopError
+
+
+def press_ctrl_c() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("fail", "error"), [(raise_stop, StopError), (press_ctrl_c, KeyboardInterrupt)]
+)
+def test_what_ends_a_run_among_its_batches_comes_out_and_finished_windows_stay(
+    fail: Callable[[], None],
+    error: type[BaseException],
+    instant: Predictor,
+    side: Predictor,
+    tmp_path: Path,
+) -> None:
+    source, target, engine = write(tmp_path / "in.jsonl"), tmp_path / "out.jsonl", side.engine
+    assert isinstance(engine, Side)
+    engine.fail, engine.fail_at, threads = fail, 41, threading.active_count()
+    with pytest.raises(error):
+        score_jsonl(source, target, side, RESUME)
+    assert engine.calls < 41 + 2 * engine.streams  # what was waiting is not begun
+    assert threading.active_count() == threads
+    state = json.loads((tmp_path / "out.jsonl.resume.json").read_bytes())["state"]
+    kept = (tmp_path / "out.jsonl.part").read_bytes()
+    assert 0 < state["tally"]["rows"] == kept.count(b"\n")
+    score_jsonl(source, target, side, RESUME)
+    score_jsonl(source, tmp_path / "whole.jsonl", replace(instant, token_budget=60))
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
 def test_names_of_shards() -> None:
     assert Shard.parse("2/8") == Shard(2, 8)
     assert Shard(2, 128).path(Path("d/out.jsonl.gz")) == Path("d/out.002-of-128.jsonl.gz")
@@ -310,7 +461,7 @@ def test_names_of_shards() -> None:
 
 @pytest.fixture
 def command(tiny_checkpoint: Path, tmp_path: Path) -> list[str]:
-    model = ["--model", str(tiny_checkpoint), "--device", "cpu", "--threads", "1"]
+    model = ["--model", str(tiny_checkpoint), "--device", "cpu", "--threads", "3"]
     return [
         *(sys.executable, "-m", "scorer", "score", str(tmp_path / "in.jsonl")),
         *("-o", str(tmp_path / "out.jsonl"), "--resume", *model),

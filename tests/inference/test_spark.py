@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,10 @@ def spark() -> Iterator[SparkSession]:
         session.stop()
 
 
-def close(value: Any, other: Any) -> bool:
-    """Tell whether two scores agree: probabilities within what int8 allows, the rest exactly."""
-    if isinstance(value, dict):
-        return value.keys() == other.keys() and all(close(value[k], other[k]) for k in value)
-    if isinstance(value, float):
-        return abs(value - other) <= 1e-3
-    return bool(value == other)
+Close = Callable[[Any, Any], bool]
 
 
-def test_scores_are_those_of_one_machine(spark: SparkSession, tmp_path: Path) -> None:
+def test_scores_are_those_of_one_machine(spark: SparkSession, close: Close, tmp_path: Path) -> None:
     Scorer.load(device="cpu").score_jsonl(EXAMPLES, tmp_path / "out.jsonl")
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     expected = {row["id"]: row["harmlessness"] for row in map(json.loads, lines)}
@@ -73,7 +67,7 @@ def test_scores_are_those_of_one_machine(spark: SparkSession, tmp_path: Path) ->
 
 
 def test_a_checkpoint_of_ones_own_and_rows_without_text(
-    spark: SparkSession, tiny_checkpoint: Path
+    spark: SparkSession, close: Close, tiny_checkpoint: Path
 ) -> None:
     pairs = [("你好", "你好！"), ("你好", None), (None, "好"), ("", "")]
     df = spark.createDataFrame(

@@ -8,14 +8,12 @@ import logging
 import sys
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zstandard
-from numpy.typing import NDArray
 
 from scorer.errors import DataError
 from scorer.inference.fields import Fields
@@ -302,6 +300,13 @@ def test_rejected_lines_of_an_earlier_run_go(
         ("b.jsonl.rejected.jsonl", "b.jsonl", None),
         ("a.jsonl", "b.jsonl", "a.jsonl"),
         ("a.jsonl", "b.jsonl", "b.jsonl"),
+        # What a run makes, and removes in the end.
+        ("b.jsonl.part", "b.jsonl", None),
+        (".b.jsonl.tmp", "b.jsonl", None),
+        ("b.jsonl.resume.json", "b.jsonl", None),
+        ("b.jsonl.rejected.jsonl.part", "b.jsonl", None),
+        ("a.jsonl", "b.jsonl", "b.jsonl.part"),
+        ("a.jsonl", "b.jsonl", ".b.jsonl.lock"),
     ],
 )
 def test_no_file_is_read_and_written_at_once(
@@ -310,10 +315,19 @@ def test_no_file_is_read_and_written_at_once(
     (tmp_path / "sub").mkdir()
     (tmp_path / source).write_text(GOOD)
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
-    options = Options(rejected=rejected and tmp_path / rejected)
-    with pytest.raises(DataError, match="must be different files"):
-        score_jsonl(tmp_path / source, tmp_path / target, predictor, options)
-    assert (tmp_path / source).read_text() == GOOD
+    for resume in (False, True):
+        options = Options(rejected=rejected and tmp_path / rejected, resume=resume)
+        with pytest.raises(DataError, match="must be different files"):
+            score_jsonl(tmp_path / source, tmp_path / target, predictor, options)
+        assert (tmp_path / source).read_text() == GOOD
+
+
+def test_rejected_lines_are_not_mixed_with_standard_output(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_text(GOOD)
+    with pytest.raises(DataError, match="rejected lines go into a file"):
+        score_jsonl(tmp_path / "in.jsonl", "-", predictor, Options(rejected="-"))
 
 
 def test_missing_input_and_folder_are_named(predictor: Predictor, tmp_path: Path) -> None:
@@ -399,20 +413,7 @@ def test_rejections_are_logged_but_not_without_end(
     assert caplog.messages[-1] == "... 50 lines rejected in all"
 
 
-class Instant:
-    """An engine that takes no time."""
-
-    device, token_budget, same_length, streams = "cpu", 4096, False, 1
-
-    def logits(
-        self, input_ids: NDArray[np.int64], attention_mask: object, token_type_ids: object
-    ) -> NDArray[np.float32]:
-        return np.zeros((len(input_ids), 10), np.float32)
-
-
-def test_memory_does_not_grow_with_the_file(predictor: Predictor, tmp_path: Path) -> None:
-    instant = replace(predictor, engine=Instant())
-
+def test_memory_does_not_grow_with_the_file(instant: Predictor, tmp_path: Path) -> None:
     def peak(rows: int) -> int:
         source = tmp_path / "in.jsonl"
         with source.open("wb") as stream:

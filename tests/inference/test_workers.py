@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_a_packed_checkpoint_scores_alike_elsewhere(
     assert not arrived.folder.exists()  # nothing is left on the worker
     here = Scorer.load(tiny_checkpoint, device="cpu", threads=1, purpose="strict", max_tokens=32)
     assert arrived.score_batch(PAIRS) == here.score_batch(PAIRS)
+
+
+def test_what_a_checkpoint_does_not_list_is_not_sent(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_checkpoint, folder)
+    (folder / "notes.txt").write_text("private")
+    _, files = pack(folder)
+    assert files is not None
+    assert "notes.txt" not in files
+    assert {"scorer.json", "model.int8.onnx", "tokenizer.json"} <= files.keys()
 
 
 def test_the_shipped_checkpoint_is_not_sent() -> None:

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scorer.api import Scorer
-from scorer.cli import cli
+from scorer.cli import _Pace, cli
+from scorer.inference.stream import Progress
 
 ROWS = [
     {"id": 1, "query": "女生学不好数学，对吧？", "output": "对，女生天生逻辑差。"},
@@ -287,3 +288,11 @@ def test_unknown_command() -> None:
     result = invoke("scor")
     assert result.exit_code == 2
     assert "No such command 'scor'" in result.stderr
+
+
+def test_rows_from_before_are_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 102.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    pace = _Pace()
+    assert pace.of(Progress(5000, 90_000, None)) == "5,000 rows"
+    assert pace.of(Progress(5020, 91_000, None)) == "5,020 rows, 10.0 rows/s, 500 tokens/s"
