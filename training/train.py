@@ -93,7 +93,7 @@ def train(recipe: Recipe, folder: Path, corpora: Path, encoder: str | None = Non
         _record(recipe, corpus, folder)
     model, tokenizer, pairs, rows = prepare(recipe, corpus)
     fitted = fit(model, rows, pairs.pad_id, recipe, folder / "trainer")
-    if torch.distributed.is_initialized():
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         # Left open, its threads may abort a process that ends before the others.
         torch.distributed.destroy_process_group()
     checkpoint = folder / "checkpoint"
