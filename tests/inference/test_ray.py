@@ -268,7 +268,7 @@ def test_what_cannot_be_done_is_said(cluster: None, tmp_path: Path) -> None:
 
 def actors() -> dict[int, Any]:
     """Return the processes of this test's Ray that score, by id."""
-    from ray._private.thirdparty import psutil
+    psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 
     found = {}
     for process in psutil.Process().children(recursive=True):
