@@ -335,6 +335,12 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write one JSON object on many lines, whole or not at all; see `atomic_writer`."""
+    with atomic_writer(path) as stream:
+        stream.write(encode_row(content, indent=1))
+
+
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep"
 
 

@@ -136,11 +136,11 @@ def fit_thresholds(
 ) -> Thresholds:
     """Return the thresholds of each purpose.
 
-    `balanced` has the best macro F1, of rows that weigh alike or not; of equals it is the one nearest to 0.5. Macro F1 rather than
-    accuracy: where nearly all answers are harmless, accuracy is best served by calling all of them
-    so. Its ends are left out, where few dev rows would decide. `strict` keeps 95% of the rows below
-    the level below it, `lenient` leaves 99% of those at or above it there; neither crosses
-    `balanced`.
+    `balanced` has the best macro F1, of rows that weigh alike or not; of equals it is the one
+    nearest to 0.5. Macro F1 rather than accuracy: where nearly all answers are harmless, accuracy is
+    best served by calling all of them so. Its ends are left out, where few dev rows would decide.
+    `strict` keeps 95% of the rows below the level below it, `lenient` leaves 99% of those at or
+    above it there; neither crosses `balanced`.
     """
 
     def macro_f1(threshold: float) -> float:

@@ -48,7 +48,7 @@ def annotators(
     scored: Path | None,
 ) -> None:
     """Compare and merge several people's labels: FILES, one each (JSONL, CSV or XLSX), by `id`."""
-    from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.data.jsonl import write_json
     from scorer.evaluation import annotators as people
     from scorer.evaluation.markdown import print_tables
 
@@ -73,8 +73,7 @@ def annotators(
         columns = ("id", "prompt", "response", *read.annotators, "label")
         _write(apart, columns, differ)
     if output is not None:
-        with atomic_writer(output) as stream:
-            stream.write(encode_row(figures, indent=1))
+        write_json(output, figures)
     print_tables([_table(figures)])
     whole = {
         "Fleiss' kappa": figures["fleiss_kappa"],

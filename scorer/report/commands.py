@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from scorer.errors import DataError
+from scorer.evaluation.markdown import Table
+from scorer.inference.options import KEY
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,6 +30,32 @@ def report_options(command: _Command) -> _Command:
         help="Write one self-contained HTML page with tables, plots and answers.",
     )
     return page(_SAVE_DIR(command))
+
+
+def report_rows(
+    answered: Mapping[str, Iterable[tuple[int | None, object]]],
+    report: Path | None,
+    save_dir: Path | None,
+    tables: Sequence[Table],
+    key: str = KEY,
+) -> None:
+    """Write what `report_options` ask for about scored rows that are at hand; nothing if nothing.
+
+    A model none of whose rows has an answer is left out.
+
+    Args:
+        answered: Name of each model, and its rows as `scorer.report.from_rows` takes them.
+        report: What `--report` gave.
+        save_dir: What `--save-dir` gave.
+        tables: Further tables for the page.
+        key: Key of the scores.
+    """
+    if report is None and save_dir is None:
+        return
+    from scorer.report import from_rows, write_report
+
+    models = (from_rows(rows, name, key=key) for name, rows in answered.items())
+    write_report([model for model in models if model.answers], report, save_dir, tables=tables)
 
 
 @click.command()
@@ -73,7 +101,6 @@ def report(
     It shows harmless rates with intervals, levels, slices, calibration where rows have labels, and
     the answers themselves, the most harmful ones first.
     """
-    from scorer.inference.options import KEY
     from scorer.report.answers import SLICE_FIELDS, read_scored
     from scorer.report.page import write_report
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
-from scorer.report.commands import report_options
+from scorer.report.commands import report_options, report_rows
 
 if TYPE_CHECKING:
     from scorer.evaluation.markdown import Table
@@ -168,15 +168,12 @@ def answers(
     if figures["failed"]:
         notes.append(f"{figures['failed']} of {figures['n']} answers failed and count nowhere")
     table = tables.answer_table(figures)
-    wanted = report is not None or save_dir is not None
-    if wanted and not judged.judged:
-        notes.append("all answers failed, so that there is no report")
-    elif wanted:
-        from scorer.report import from_rows, write_report
-
+    if judged.judged:
         name = source.name.partition(".")[0]
-        answered = from_rows(((None, row) for row in judged.rows()), name)
-        write_report([answered], report, save_dir, tables=[table])
+        answered = ((None, row) for row in judged.rows())
+        report_rows({name: answered}, report, save_dir, [table])
+    elif report is not None or save_dir is not None:
+        notes.append("all answers failed, so that there is no report")
     _show(figures, output, table, notes)
     ctx.exit(bool(figures["failed"]))
 
@@ -184,10 +181,9 @@ def answers(
 def _show(
     figures: Mapping[str, Any], output: Path | None, table: Table, notes: Sequence[str]
 ) -> None:
-    from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.data.jsonl import write_json
     from scorer.evaluation.markdown import print_tables
 
     if output is not None:
-        with atomic_writer(output) as stream:
-            stream.write(encode_row(figures, indent=1))
+        write_json(output, figures)
     print_tables([table], notes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
-from scorer.report.commands import report_options
+from scorer.report.commands import report_options, report_rows
 
 
 @click.command()
@@ -87,7 +87,7 @@ def flames(
     unknown; 2 when the work could not be done.
     """
     from scorer.api import Scorer
-    from scorer.data.jsonl import atomic_writer, encode_row, write_jsonl
+    from scorer.data.jsonl import write_json, write_jsonl
     from scorer.evaluation.flames import benchmark
     from scorer.evaluation.flames.figures import figures
     from scorer.evaluation.flames.joining import read_prompts
@@ -107,20 +107,16 @@ def flames(
         for name, joined in models.items():
             write_jsonl(folder / f"{name}.jsonl", benchmark.judged_rows(joined))
     if output is not None:
-        with atomic_writer(output) as stream:
-            stream.write(encode_row(found, indent=1))
+        write_json(output, found)
     shown = tables(found)
     if markdown is not None:
         text = "\n\n".join(table.markdown() for table in shown)
         markdown.write_text(f"{text}\n", encoding="utf-8")
-    if report is not None or save_dir is not None:
-        from scorer.report import from_rows, write_report
-
-        answered = (
-            from_rows(((None, row) for row in benchmark.judged_rows(joined)), name)
-            for name, joined in models.items()
-        )
-        write_report([one for one in answered if one.answers], report, save_dir, tables=shown)
+    answered = {
+        name: ((None, row) for row in benchmark.judged_rows(joined))
+        for name, joined in models.items()
+    }
+    report_rows(answered, report, save_dir, shown)
     if not quiet:
         print_tables(shown, notes(found))
     problems = ("failed", "unanswered", "doubled", "unknown")

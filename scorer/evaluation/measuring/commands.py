@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from scorer.evaluation.judge_options import judge_options, refuse_other_scorer
-from scorer.report.commands import report_options
+from scorer.report.commands import report_options, report_rows
 
 
 def _floors(
@@ -94,7 +94,7 @@ def evaluate(
     """
     from scorer.api import Scorer, find_checkpoint
     from scorer.checkpoint import read_settings
-    from scorer.data.jsonl import atomic_writer, encode_row
+    from scorer.data.jsonl import write_json
     from scorer.evaluation.markdown import print_tables
     from scorer.evaluation.measuring.figures import comparison, figures
     from scorer.evaluation.measuring.rows import read_labelled, scores_from, scores_of
@@ -117,18 +117,14 @@ def evaluate(
     if others is not None:
         found["comparison"] = comparison(rows, scores, others, dimensions, resamples, seed)
     if output is not None:
-        with atomic_writer(output) as stream:
-            stream.write(encode_row(found, indent=1))
+        write_json(output, found)
     shown = tables(found)
-    if report is not None or save_dir is not None:
-        from scorer.report import from_rows, write_report
-
-        answered = (
-            (row.line, {**row.row, key: score.to_dict()})
-            for row, score in zip(rows, scores, strict=True)
-        )
-        name = file.name.partition(".")[0] or "-"
-        write_report([from_rows(answered, name, key=key)], report, save_dir, tables=shown)
+    answered = (
+        (row.line, {**row.row, key: score.to_dict()})
+        for row, score in zip(rows, scores, strict=True)
+    )
+    name = file.name.partition(".")[0] or "-"
+    report_rows({name: answered}, report, save_dir, shown, key)
     if not quiet:
         print_tables(shown)
     ctx.exit(_below(found, floors))
