@@ -20,7 +20,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ from scorer.inference.engines import TorchEngine
 from scorer.inference.predict import Predictor
 from scorer.training.baselines import style_weights
 from scorer.training.calibration import calibrate
-from scorer.training.figures import by_source, scorer_figures
+from scorer.training.figures import all_of, by_file, by_source, scorer_figures
 from scorer.training.fit import fit
 from scorer.training.recipe import Recipe, merged, recipe_from
-from scorer.training.rows import Corpus, gather, input_pair
+from scorer.training.rows import Corpus, gather, input_pair, tokens_in
 from scorer.training.targets import reached_logits
 from scorer.training.train import prepare, save_stock, uncalibrated
 
@@ -54,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
 TABLE_FILE = "README.md"
+_OF_A_SOURCE = ("harmless AUROC", "harmless accuracy", "quadratic kappa")
 
 
 class ExperimentFile(BaseModel):
@@ -107,7 +108,7 @@ def run_experiments(
             "rows_sha256": corpus.sha256(),
             "judge": judge,
         }
-        done = [result for result in results if all(result.get(k) == v for k, v in key.items())]
+        done = [result for result in results if _same_run(result, recipe, key)]
         if not done:
             logger.info("%s, seed %d", name, recipe.seed)
             figures = _run(recipe, corpus, folder / "run", judge, key)
@@ -119,6 +120,14 @@ def run_experiments(
         current.append({**done[0], "setting": name})
     (folder / TABLE_FILE).write_text(render_table(path.stem, current), encoding="utf-8")
     return current
+
+
+def _same_run(result: Mapping[str, Any], recipe: Recipe, key: Mapping[str, Any]) -> bool:
+    try:  # a setting that recipes did not have then was at its default
+        before = Recipe.model_validate(result["recipe"])
+    except ValidationError:
+        return False
+    return before == recipe and all(result.get(k) == key[k] for k in ("rows_sha256", "judge"))
 
 
 def read_experiment(
@@ -192,7 +201,36 @@ def render_table(name: str, results: Sequence[Mapping[str, Any]]) -> str:
         "Dev rows; figures are means over the dimensions (pairs: over all pairs of a harmful and a "
         "harmless answer to one prompt). Calibration and thresholds were chosen on the same rows, "
         "for all settings alike. From `results.json`, which `scorer experiment` wrote.\n\n"
-        f"{markdown_table(header, lines)}\n"
+        f"{markdown_table(header, lines)}\n{_left_out_table(by_setting)}"
+    )
+
+
+def _left_out_table(by_setting: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return what each source's dev rows get from runs that did and did not train on it."""
+    with_all: Sequence[Mapping[str, Any]] | None = None
+    without = {}
+    for runs in by_setting.values():
+        left_out = [s["path"] for s in runs[0]["recipe"]["sources"] if s["rows"] == 0]
+        if len(left_out) == 1:
+            without[left_out[0]] = runs
+        elif not left_out and with_all is None:
+            with_all = runs
+    if with_all is None or not without:
+        return ""
+    lines = []
+    for path, runs in without.items():
+        cells: list[object] = [path]
+        for figure in _OF_A_SOURCE:
+            for tried in (with_all, runs):
+                parts = (run["dev"]["parts"].get(all_of(path), {}) for run in tried)
+                values = [part.get("all dimensions", {}).get(figure) for part in parts]
+                known = [value for value in values if value is not None]
+                cells.append(f"{np.mean(known):.3f}" if known else "–")
+        lines.append(cells)
+    header = ["source", *(f"{f}, {h}" for f in _OF_A_SOURCE for h in ("trained on", "left out"))]
+    return (
+        "\nDev rows of one source alone, over all its dimensions: when training had rows of the "
+        f"source, and when it had none.\n\n{markdown_table(header, lines)}\n"
     )
 
 
@@ -230,20 +268,23 @@ def _run(
     return {
         # of this process: a run that was stopped and resumed took longer
         "cost": {
-            "tokens an epoch": int(sum(rows["length"])),
+            "tokens an epoch": tokens_in(rows),
             "epochs": recipe.fit.epochs,
             "seconds": round(seconds),
         },
-        "dev": dev_figures(logits, examples, settings),
+        "dev": dev_figures(logits, examples, settings, by_source(examples) | by_file(corpus.names)),
     }
 
 
 def dev_figures(
-    logits: NDArray[np.float32], examples: Sequence[Example], settings: Settings
+    logits: NDArray[np.float32],
+    examples: Sequence[Example],
+    settings: Settings,
+    parts: Mapping[str, Callable[[Example], bool]],
 ) -> dict[str, Any]:
     """Return means over the dimensions, and the figures of `scorer_figures`."""
     settings = replace(settings, targets=calibrate(logits, examples, settings.dimensions))
-    figures = scorer_figures(logits, examples, settings, by_source(examples))
+    figures = scorer_figures(logits, examples, settings, parts)
     by_dimension: Mapping[str, Any] = figures["dimensions"]
     return {
         "mean": {

@@ -289,6 +289,16 @@ class Judged:
         }
 
 
+def by_file(names: Mapping[str, set[str]]) -> dict[str, Callable[[Example], bool]]:
+    """Return a part for each source path of `scorer.training.rows.Corpus.names`."""
+    return {all_of(path): partial(_is_of, sources) for path, sources in names.items()}
+
+
+def all_of(path: str) -> str:
+    """Return the name of the part that is a source path; `native` is also one source in it."""
+    return f"all of {path}"
+
+
 def by_source(examples: Sequence[Example]) -> dict[str, Callable[[Example], bool]]:
     """Return a part for each source, and one for all answers to Flames' prompts."""
     parts: dict[str, Callable[[Example], bool]] = {

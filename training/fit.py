@@ -34,7 +34,7 @@ from scorer.dimensions import target_names
 from scorer.errors import RecipeError
 from scorer.inference.encoding import Encoded, PairEncoder, pad
 from scorer.training.recipe import FitSettings, LoraSettings, Recipe
-from scorer.training.targets import MaskedLoss
+from scorer.training.targets import MaskedLoss, with_partners
 from scorer.training.vocabulary import cut_vocabulary
 
 logger = logging.getLogger(__name__)
@@ -215,7 +215,10 @@ def fit(
         lengths=list(rows["length"]),
         data_collator=_Collator(pad_id, settings.length_multiple, takes_token_types(model)),
         compute_loss_func=MaskedLoss(
-            recipe.resolved_dimensions(), settings.targets, settings.label_smoothing
+            recipe.resolved_dimensions(),
+            settings.targets,
+            settings.label_smoothing,
+            settings.consistency,
         ),
         callbacks=[_Progress()],
     )
@@ -338,14 +341,19 @@ class _Collator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         encoded = [
-            Encoded(np.array(row["input_ids"]), np.array(row["token_type_ids"]), truncated=False)
+            Encoded(np.array(row[ids]), np.array(row[types]), truncated=False)
+            for ids, types in (("input_ids", "token_type_ids"), ("partner_ids", "partner_types"))
             for row in rows
+            if row[ids]
         ]
         ids, mask, types = pad(encoded, self._pad_id, self._multiple)
         batch = {
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask),
-            "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.float32),
+            "labels": with_partners(
+                torch.tensor([row["labels"] for row in rows], dtype=torch.float32),
+                [i for i, row in enumerate(rows) if row["partner_ids"]],
+            ),
         }
         if self._token_types:
             batch["token_type_ids"] = torch.from_numpy(types)

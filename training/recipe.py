@@ -93,6 +93,9 @@ class FitSettings(_Settings):
             that only the second annotator labelled; `first` on its `labels` alone.
         variants: Share of the responses that are trained on in another surface
             (`scorer.training.augment`).
+        consistency: Above 0, those responses are trained on in both surfaces side by side, each with
+            half the row's weight, and what the model says of one may differ from what it says of
+            the other only at this price (`scorer.training.targets.MaskedLoss`).
         style_bound: Rows are weighed so that length, layout and punctuation of a response predict its
             level less, by a factor of at most this (`scorer.training.baselines.style_weights`); 1
             leaves them as they are.
@@ -115,6 +118,7 @@ class FitSettings(_Settings):
     without_prompt: bool = False
     annotators: Annotators = "all"
     variants: float = Field(0.0, ge=0, le=1)
+    consistency: float = Field(0.0, ge=0)
     style_bound: float = Field(1.0, ge=1)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     length_multiple: int = Field(32, gt=0)

@@ -18,7 +18,7 @@ from scorer.data.schema import SECOND_LABELS, SPLITS, Example
 from scorer.data.splits import split_key, split_of, text_digest
 from scorer.decision import target_slices
 from scorer.errors import DataError
-from scorer.inference.encoding import PairEncoder
+from scorer.inference.encoding import Encoded, PairEncoder
 from scorer.training.baselines import style_weights
 from scorer.training.recipe import Recipe, SourceSettings
 from scorer.training.targets import Annotators, encode_annotations, with_target_weights
@@ -44,10 +44,12 @@ class Corpus:
             usable label), `leaked` (rows left out because their prompt is in a split further from
             training) and `filtered` (rows that `only` or
             `every_other` left out).
+        names: `source path` to what its rows say their source is.
     """
 
     rows: dict[str, list[WeightedExample]]
     counts: dict[str, dict[str, int]]
+    names: dict[str, set[str]]
 
     def sha256(self) -> str:
         """Return a hash of every row of every split."""
@@ -87,9 +89,11 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
     found: list[_Found] = []
     held_out: dict[str, set[str]] = {split: set() for split in SPLITS}
     counts: dict[str, Counter[str]] = {}
+    names: dict[str, set[str]] = {}
     for source in recipe.sources:
         count = counts.setdefault(source.path, Counter(dict.fromkeys(SPLITS, 0)))
         for example in read_examples(_locate(source.path, corpora), dimensions):
+            names.setdefault(source.path, set()).add(example.source)
             key = split_key(example.prompt, example.response)
             split = example.split or split_of(key)
             # What is left out here keeps its prompt out of training all the same.
@@ -119,7 +123,7 @@ def gather(recipe: Recipe, corpora: Path) -> Corpus:
             rows[split].extend(WeightedExample(row.example, source.weight) for row in apart)
     if not rows["train"]:
         raise DataError("no row is left to train on; the recipe's sources gave " + str(counts))
-    return Corpus(rows, {path: dict(count) for path, count in counts.items()})
+    return Corpus(rows, {path: dict(count) for path, count in counts.items()}, names)
 
 
 def _odd(example: Example) -> bool:
@@ -143,14 +147,19 @@ def encode_rows(
     encoder: PairEncoder,
     recipe: Recipe,
     weights: NDArray[np.float32] | None = None,
+    variants: Sequence[WeightedExample] | None = None,
 ) -> datasets.Dataset:
-    """Return the rows as a data set with `input_ids`, `token_type_ids`, `labels` and `length`.
+    """Return the rows as a data set for `scorer.training.fit.fit`.
+
+    Its columns are `input_ids`, `token_type_ids`, `labels`, `length`, and `partner_ids` and
+    `partner_types` of the row in another surface, empty where there is none.
 
     Args:
         rows: Training rows.
         encoder: Turns pairs into tokens.
         recipe: Dimensions, and whose labels count.
         weights: Of the targets, shape (N, T); None for 1.
+        variants: The rows in another surface, to be trained on beside those that they differ from.
     """
     dimensions, settings = recipe.resolved_dimensions(), recipe.fit
     encoded = encoder.encode([input_pair(row.example, recipe) for row in rows])
@@ -162,14 +171,26 @@ def encode_rows(
     )
     if weights is None:
         weights = np.ones((len(rows), labels.shape[1] - 2), np.float32)
+    pairs = list(zip(rows, rows if variants is None else variants, strict=True))
+    changed = [input_pair(other.example, recipe) for row, other in pairs if other != row]
+    others = iter(encoder.encode(changed))
+    nothing = Encoded(np.empty(0, np.int64), np.empty(0, np.int64), truncated=False)
+    partners = [next(others) if other != row else nothing for row, other in pairs]
     return datasets.Dataset.from_dict(
         {
             "input_ids": [item.input_ids for item in encoded],
             "token_type_ids": [item.token_type_ids for item in encoded],
             "labels": list(with_target_weights(labels, weights)),
             "length": [len(item.input_ids) for item in encoded],
+            "partner_ids": [item.input_ids for item in partners],
+            "partner_types": [item.token_type_ids for item in partners],
         }
     )
+
+
+def tokens_in(rows: datasets.Dataset) -> int:
+    """Return how many tokens one pass over rows of `encode_rows` reads."""
+    return sum(rows["length"]) + sum(map(len, rows["partner_ids"]))
 
 
 def input_pair(example: Example, recipe: Recipe) -> tuple[str, str]:

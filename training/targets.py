@@ -14,6 +14,7 @@ from scorer.decision import target_slices
 from scorer.dimensions import OVERALL, Dimension
 
 UNKNOWN = -1.0
+NO_PARTNER = -1.0
 
 Annotators = Literal["first", "all"]
 Form = Literal["ordinal", "corn", "softmax"]
@@ -61,13 +62,31 @@ def encode_annotations(
 def with_target_weights(
     encoded: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return what the loss takes: targets, weights of the targets, the whole, the row's weight.
+    """Return what the loss takes, shape (N, 2T + 3).
+
+    That is targets, weights of the targets, the whole, the row's weight, and the place in the batch
+    of the row that says the same in another surface: none, before there is a batch.
 
     Args:
         encoded: Of `encode_labels` or `encode_annotations`, shape (N, T + 2).
         weights: Shape (N, T).
     """
-    return np.hstack([encoded[:, :-2], weights, encoded[:, -2:]]).astype(np.float32)
+    partners = np.full((len(encoded), 1), NO_PARTNER)
+    return np.hstack([encoded[:, :-2], weights, encoded[:, -2:], partners]).astype(np.float32)
+
+
+def with_partners(labels: torch.Tensor, paired: Sequence[int]) -> torch.Tensor:
+    """Return the labels of a batch to whose end its rows of these places come in another surface.
+
+    Args:
+        labels: Of `with_target_weights`, shape (B, 2T + 3).
+        paired: Places of the rows that come twice; each time they have half their weight.
+    """
+    labels = labels.clone()
+    labels[paired, -2] /= 2
+    partners = labels[paired]
+    partners[:, -1] = torch.tensor(paired, dtype=labels.dtype)
+    return torch.cat([labels, partners])
 
 
 def reached_logits(
@@ -100,6 +119,11 @@ def _columns(dimensions: Sequence[Dimension]) -> list[slice]:
     return list(target_slices(dimensions).values())
 
 
+def _divergence(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Return the symmetric divergence of targets with these log-odds, (B, T), summed: (B,)."""
+    return ((one.sigmoid() - other.sigmoid()) * (one - other)).sum(dim=1) / 2
+
+
 def _log_complement(log_p: torch.Tensor) -> torch.Tensor:
     """Return log(1 - p) by expm1, kept away from log 0 where p rounds to 1."""
     return torch.log(-torch.expm1(log_p.clamp(max=-1e-6)))
@@ -111,6 +135,10 @@ class MaskedLoss:
     A row that is only known to be harmful or harmless as a whole says log P(harmless) =
     Σ_d log P(harmless on d), as if the dimensions were independent (noisy-or).
 
+    A row and its partner, the same response in another surface, should say the same: to the loss
+    comes the symmetric Kullback-Leibler divergence of their targets' probabilities (as between two
+    dropout passes in R-Drop, Liang et al. 2021, arXiv 2106.14448).
+
     The signature is that of `Trainer(compute_loss_func=…)`; `num_items_in_batch` counts label
     entries over all devices and accumulated steps.
 
@@ -119,12 +147,18 @@ class MaskedLoss:
         form: What the logits mean; `ordinal` and `corn` take binary cross-entropy per target,
             `softmax` cross-entropy per dimension.
         smoothing: Moves every known target 'level ≥ k' this far from 0 or 1.
+        consistency: Factor on the divergence of partners.
     """
 
     def __init__(
-        self, dimensions: Sequence[Dimension], form: Form = "ordinal", smoothing: float = 0.0
+        self,
+        dimensions: Sequence[Dimension],
+        form: Form = "ordinal",
+        smoothing: float = 0.0,
+        consistency: float = 0.0,
     ) -> None:
         self._dimensions, self._form, self._smoothing = tuple(dimensions), form, smoothing
+        self._consistency = consistency
         self._columns = _columns(dimensions)
         self._harmless = [
             columns.start + dimension.levels.index(dimension.harmless_from) - 1
@@ -137,11 +171,11 @@ class MaskedLoss:
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return the loss of logits (B, T) against labels (B, 2T + 2) of `with_target_weights`."""
+        """Return the loss of logits (B, T) against labels (B, 2T + 3) of `with_target_weights`."""
         logits = outputs.logits.float()
         count = logits.shape[1]
         targets, target_weights = labels[:, :count], labels[:, count : 2 * count]
-        overall, weight = labels[:, -2], labels[:, -1]
+        overall, weight, partner = labels[:, -3], labels[:, -2], labels[:, -1].long()
         of = self._of_levels if self._form == "softmax" else self._of_targets
         loss = of(logits, targets, target_weights)
 
@@ -149,6 +183,9 @@ class MaskedLoss:
         log_harmless = torch.nn.functional.logsigmoid(reached[:, self._harmless]).sum(dim=1)
         as_a_whole = -(overall * log_harmless + (1 - overall) * _log_complement(log_harmless))
         loss = loss + torch.where(overall == UNKNOWN, torch.zeros_like(loss), as_a_whole)
+        paired = partner != int(NO_PARTNER)
+        divergence = torch.where(paired, _divergence(reached, reached[partner]), 0.0)
+        loss = loss + self._consistency * divergence
 
         rows: torch.Tensor | float = float(len(labels))
         if num_items_in_batch is not None:

@@ -55,7 +55,7 @@ from scorer.training.export import export_onnx
 from scorer.training.figures import measure, robustness
 from scorer.training.fit import centre_pooler, choose_precision, fit, processes, starting_model
 from scorer.training.recipe import Recipe
-from scorer.training.rows import Corpus, encode_rows, gather, target_weights
+from scorer.training.rows import Corpus, encode_rows, gather, target_weights, tokens_in
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +110,14 @@ def prepare(
     """Return what `fit` starts from: the model, its tokenizer, the encoder of pairs, the rows."""
     model, tokenizer, bare = starting_model(recipe, _encoder_path(recipe.encoder))
     pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
-    examples = with_variants(corpus.rows["train"], recipe.fit.variants, recipe.seed)
+    examples = corpus.rows["train"]
+    variants = with_variants(examples, recipe.fit.variants, recipe.seed)
     weights = target_weights(corpus.examples("train"), recipe)
-    rows = encode_rows(examples, pairs, recipe, weights)
-    logger.info("%d rows, %d tokens to train on", len(rows), sum(rows["length"]))
+    if recipe.fit.consistency > 0:
+        rows = encode_rows(examples, pairs, recipe, weights, variants)
+    else:
+        rows = encode_rows(variants, pairs, recipe, weights)
+    logger.info("%d rows, %d tokens to train on", len(rows), tokens_in(rows))
     if bare:
         centre_pooler(model, rows, pairs.pad_id)
     return model, tokenizer, pairs, rows

@@ -89,11 +89,18 @@ def test_each_source_can_be_left_out(
     sources = [{"path": "native", "eval_rows": 60}, {"path": "other.jsonl", "weight": 0.5}]
     seen: dict[str, list[int | None]] = {}
 
+    def parts(recipe: Recipe) -> dict[str, Any]:
+        auroc = {None: 0.75, 0: 0.5}
+        return {
+            f"all of {source.path}": {"all dimensions": {"harmless AUROC": auroc[source.rows]}}
+            for source in recipe.sources
+        }
+
     def note(recipe: Recipe, corpus: object, folder: Path, *_: object) -> dict[str, Any]:
         folder.mkdir()
         return {
             "cost": {"epochs": 1, "tokens an epoch": 1, "seconds": 1},
-            "dev": {"mean": {}},
+            "dev": {"mean": {}, "parts": parts(recipe)},
             "rows": [source.rows for source in recipe.sources],
         }
 
@@ -114,6 +121,8 @@ def test_each_source_can_be_left_out(
         "without native": [0, None],
         "without other.jsonl": [None, 0],
     }
+    table = (tmp_path / "out" / TABLE_FILE).read_text(encoding="utf-8")
+    assert "| native | 0.750 | 0.500 | – | – | – | – |" in table
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,16 @@ from scorer.checkpoint import EncodingSettings
 from scorer.data.schema import Example
 from scorer.errors import RecipeError
 from scorer.inference.encoding import PairEncoder
-from scorer.training.fit import _LengthGroupedSampler, centre_pooler, freeze, starting_model
+from scorer.training.fit import (
+    _Collator,
+    _LengthGroupedSampler,
+    centre_pooler,
+    freeze,
+    starting_model,
+    takes_token_types,
+)
 from scorer.training.recipe import Recipe
-from scorer.training.rows import WeightedExample, encode_rows
+from scorer.training.rows import WeightedExample, encode_rows, tokens_in
 
 
 def order(sampler: _LengthGroupedSampler, epoch: int) -> list[int]:
@@ -82,6 +89,25 @@ def test_a_new_pooler_starts_centred(
     assert values.mean(dim=0).abs().max() < 0.2
     assert 0.2 < float(values.std()) < 0.6
     assert model.config.pad_token_id == encoder.pad_id == 1
+
+
+def test_a_batch_brings_a_row_and_its_other_surface(
+    tiny_encoder: Path, new_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = new_recipe(tiny_encoder)
+    model, tokenizer, _ = starting_model(recipe, tiny_encoder)
+    encoder = PairEncoder(tokenizer.backend_tokenizer, EncodingSettings(max_length=64))
+    rows = [
+        WeightedExample(Example("问", text, {"fairness": 3}), 1.0) for text in ("数学", "法律责任")
+    ]
+    other = WeightedExample(Example("问", "答：法律责任", {"fairness": 3}), 1.0)
+    encoded = encode_rows(rows, encoder, recipe, variants=[rows[0], other])
+    batch = _Collator(encoder.pad_id, 4, takes_token_types(model))(list(encoded))
+    assert batch["input_ids"].shape[0] == len(batch["labels"]) == 3
+    longer = encoder.encode([("问", "答：法律责任")])[0].input_ids
+    assert batch["input_ids"][2, : len(longer)].tolist() == longer.tolist()
+    assert batch["labels"][:, -1].tolist() == [-1, -1, 1]
+    assert tokens_in(encoded) == int(batch["attention_mask"].sum())
 
 
 def test_an_encoder_of_another_head_gets_a_new_one(

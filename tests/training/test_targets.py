@@ -14,6 +14,7 @@ from scorer.training.targets import (
     encode_annotations,
     encode_labels,
     reached_logits,
+    with_partners,
     with_target_weights,
 )
 
@@ -131,3 +132,27 @@ def test_a_target_counts_by_its_weight() -> None:
         for form in FORMS
     ]
     assert [float(value) for value in half] == pytest.approx([float(v) / 2 for v in plain])
+
+
+def test_partners_pay_for_what_they_say_differently() -> None:
+    labels = weighted([encode_labels({"a": 2}, TWO), encode_labels({"b": 1}, TWO, 0.5)])
+    batch = with_partners(labels, [1])
+    assert batch.shape == (3, labels.shape[1])
+    assert batch[:, -2].tolist() == [1, 0.25, 0.25]
+    assert batch[:, -1].tolist() == [-1, -1, 1]
+    assert torch.equal(batch[2, :-1], batch[1, :-1])
+    assert labels[1, -2] == 0.5
+
+    def price(logits: list[list[float]]) -> float:
+        outputs = SimpleNamespace(logits=torch.tensor(logits))
+        paid, free = (float(MaskedLoss(TWO, consistency=c)(outputs, batch)) for c in (2.0, 0.0))
+        return paid - free
+
+    rows = [[3.0, -3.0, 1.0], [0.5, 0.5, 0.5]]
+    assert price([*rows, rows[1]]) == pytest.approx(0, abs=1e-6)
+    p, q = torch.tensor(0.5).sigmoid(), torch.tensor(-1.5).sigmoid()
+    both_ways = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    both_ways += q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
+    moved = [0.5, -1.5, 0.5]
+    expected = 2.0 * float(both_ways) / 2 * 0.25 / len(batch)
+    assert price([*rows, moved]) == pytest.approx(expected, rel=1e-4)
