@@ -127,7 +127,9 @@ def _same_run(result: Mapping[str, Any], recipe: Recipe, key: Mapping[str, Any])
         before = Recipe.model_validate(result["recipe"])
     except ValidationError:
         return False
-    return before == recipe and all(result.get(k) == key[k] for k in ("rows_sha256", "judge"))
+    named = {name: getattr(recipe, name) for name in ("name", "version")}  # change nothing of a run
+    same = before.model_copy(update=named) == recipe
+    return same and all(result.get(k) == key[k] for k in ("rows_sha256", "judge"))
 
 
 def read_experiment(

@@ -61,6 +61,9 @@ def test_every_setting_is_run_once_with_every_seed(
 
     monkeypatch.setattr(experiments, "_run", refuse)
     assert run_experiments(file, folder, tmp_path) == results
+    base = tmp_path / "base.yaml"
+    base.write_text(base.read_text(encoding="utf-8").replace("tiny-native", "other"), "utf-8")
+    assert run_experiments(file, folder, tmp_path) == results
     fewer = write(tmp_path, settings={"renamed": {}})
     assert [r["setting"] for r in run_experiments(fewer, folder, tmp_path)] == ["renamed"] * 2
     assert "corn" not in (folder / TABLE_FILE).read_text(encoding="utf-8")
