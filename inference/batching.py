@@ -11,6 +11,10 @@ WINDOW_ROWS = 2048
 """Rows that are sorted by length together: enough for full batches, few enough to hold."""
 
 
+ROW_BYTES = 4096
+"""Bytes of a row that a window has room for: one of long rows ends earlier."""
+
+
 def windows(
     items: Iterable[T],
     rows: int = WINDOW_ROWS,

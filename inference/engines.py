@@ -12,6 +12,8 @@ import platform
 import re
 import shutil
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from scorer.checkpoint import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE
 from scorer.errors import CheckpointError, MissingExtraError, ScorerError
+from scorer.inference.batching import WINDOW_ROWS
 from scorer.inference.untrusted import check_onnx, check_weights
 
 _log = logging.getLogger(__name__)
@@ -35,7 +38,10 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 # What stays in the caches is fastest: with a small encoder 4,096 tokens at a time are a tenth slower
 # than 1,024, and 16,384 two fifths, with five times the memory.
 _CPU_TOKENS = 1024
-_GPU_TOKENS = 65536
+# Enough to keep a GPU busy; rows of a batch differ more in length, and so waste more on padding,
+# the larger a share of the window it is.
+_GPU_TOKENS = 32768
+_GPU_WINDOW_ROWS = 16384
 
 
 class Engine(Protocol):
@@ -46,12 +52,14 @@ class Engine(Protocol):
         token_budget: Tokens of a batch that suit the device, padding included.
         same_length: Whether batches should hold rows of one length.
         streams: Batches that should run side by side, each called from a thread of its own.
+        window_rows: Rows that should be sorted by length together.
     """
 
     device: str
     token_budget: int
     same_length: bool
     streams: int
+    window_rows: int
 
     def logits(
         self,
@@ -239,6 +247,7 @@ class OnnxEngine:
         self.token_budget = _CPU_TOKENS
         self.same_length = True
         self.streams = threads or _usable_cores()
+        self.window_rows = WINDOW_ROWS
 
     def logits(
         self,
@@ -348,9 +357,14 @@ class TorchEngine:
         self._takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
         self._torch = torch
         self.device = device
+        self._pins = device.startswith("cuda")
         self.token_budget = _CPU_TOKENS if device == "cpu" else _GPU_TOKENS
         self.same_length = False
-        self.streams = 1
+        # Of two batches one is made ready and copied while the device works on the other.
+        self.streams = 2 if self._pins else 1
+        self._running = threading.Semaphore(self.streams)
+        self._alone = threading.Lock()
+        self.window_rows = WINDOW_ROWS if device == "cpu" else _GPU_WINDOW_ROWS
         self._most_cells: int | None = None  # rows x length that fit; None while all have
 
     def logits(
@@ -361,26 +375,28 @@ class TorchEngine:
     ) -> NDArray[np.float32]:
         """Return the logits of a padded batch: (B, L) each in, (B, T) out.
 
-        A batch that is too large for the device's memory goes in halves, and so does every later
-        one of its size.
+        A batch that the device has no memory for is tried again by itself; if it is too large even
+        so, it goes in halves, and so does every later one of its size.
 
         Raises:
             ScorerError: If the device has no memory for a single row.
         """
         rows = len(input_ids)
         if self._most_cells is None or rows == 1 or input_ids.size <= self._most_cells:
-            try:
-                return self._run(input_ids, attention_mask, token_type_ids)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one; others say it in words
-                if not _MEMORY.search(f"{type(error).__name__} {error}"):
-                    raise ScorerError(f"{self.device} failed: {error}") from error
-                if rows == 1:
-                    raise ScorerError(
-                        f"{self.device} has no memory for one row of {input_ids.shape[1]} tokens"
-                    ) from error
-                self._most_cells = input_ids.size // 2
-            if self.device.startswith("cuda"):
-                self._torch.cuda.empty_cache()
+            for ready in (self._beside_others, self._by_itself):
+                try:
+                    with ready():
+                        return self._run(input_ids, attention_mask, token_type_ids)
+                except (
+                    RuntimeError
+                ) as error:  # torch.OutOfMemoryError is one; others say it in words
+                    if not _MEMORY.search(f"{type(error).__name__} {error}"):
+                        raise ScorerError(f"{self.device} failed: {error}") from error
+            if rows == 1:
+                raise ScorerError(
+                    f"{self.device} has no memory for one row of {input_ids.shape[1]} tokens"
+                )
+            self._most_cells = min(input_ids.size // 2, self._most_cells or input_ids.size)
             _log.warning(
                 "%s is out of memory: batches of %d tokens at most from here on",
                 self.device,
@@ -394,6 +410,21 @@ class TorchEngine:
             ]
         )
 
+    @contextlib.contextmanager
+    def _beside_others(self) -> Iterator[None]:
+        with self._running:
+            yield
+
+    @contextlib.contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        """Wait until no other batch is under way, and keep it so."""
+        with self._alone, contextlib.ExitStack() as stack:  # one at a time takes every place
+            for _ in range(self.streams):
+                stack.enter_context(self._running)
+            if self.device.startswith("cuda"):
+                self._torch.cuda.empty_cache()
+            yield
+
     def _run(
         self,
         input_ids: NDArray[np.int64],
@@ -403,12 +434,16 @@ class TorchEngine:
         arrays = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self._takes_types:
             arrays["token_type_ids"] = token_type_ids
-        tensors = {
-            name: self._torch.from_numpy(array).to(self.device) for name, array in arrays.items()
-        }
+        tensors = {name: self._on_device(array) for name, array in arrays.items()}
         with self._torch.inference_mode():
             output = self._model(**tensors).logits.float().cpu().numpy()
         return np.asarray(output, dtype=np.float32)
+
+    def _on_device(self, array: NDArray[np.int64]) -> Any:
+        tensor = self._torch.from_numpy(array)
+        if self._pins:  # only pinned memory is copied while the program goes on
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
 
 def compute_dtype(device: str, stored: Any) -> Any:

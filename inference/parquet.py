@@ -12,7 +12,7 @@ from typing import Any
 from scorer.checkpoint import Settings
 from scorer.data.jsonl import BOM, Line, encode_row
 from scorer.errors import DataError, MissingExtraError, RowError
-from scorer.inference.batching import WINDOW_ROWS
+from scorer.inference.batching import ROW_BYTES
 from scorer.inference.fields import Fields, find_fields
 from scorer.inference.options import Options
 from scorer.inference.outputs import Output, Part, Rejects, naming, rename, table_path
@@ -29,7 +29,6 @@ except ImportError as error:
 ROW = "row"
 """Column that holds a line of JSONL, as it was, in Parquet made of JSONL."""
 
-_WINDOW_BYTES = 8 << 20  # of rows that are held together, as the file's own figures estimate it
 _GROUP_ROWS = 1 << 16  # of a row group that is written
 _GROUP_BYTES = 32 << 20
 _READ_BYTES = 1 << 20  # of a column at a time, in place of all that a row group has of it
@@ -109,21 +108,21 @@ class ParquetSource:
         """Return the share of the rows that is read, in bytes of the file."""
         return int(self._bytes * self._position // max(1, self._rows_in_file))
 
-    def windows(self, rejects: Rejects) -> Iterator[Window]:
-        """Yield the rows that can be scored; the others go to `rejects`."""
+    def windows(self, rejects: Rejects, rows: int) -> Iterator[Window]:
+        """Yield the rows that can be scored, so many at a time; the others go to `rejects`."""
         try:
-            for batch in self._batches():
+            for batch in self._batches(rows):
                 first = self._position
                 self._position += batch.num_rows
                 pairs, good = self._pairs(batch, first, rejects)
                 if pairs:
-                    rows = batch.select(self.schema.names)
-                    rows = rows if len(good) == batch.num_rows else rows.take(pa.array(good))
-                    yield Window(pairs, rows, self.place())
+                    kept = batch.select(self.schema.names)
+                    kept = kept if len(good) == batch.num_rows else kept.take(pa.array(good))
+                    yield Window(pairs, kept, self.place())
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self._name}: cannot be read on: {error}") from error
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self, rows: int) -> Iterator[Any]:
         """Yield the rows from the position to the end; cut the same wherever the position is."""
         metadata = self._file.metadata
         first = 0
@@ -131,8 +130,9 @@ class ParquetSource:
             group = metadata.row_group(number)
             after = first + group.num_rows
             if after > self._position and first < self._end:
+                # by the file's own figures
                 row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
-                size = max(1, min(WINDOW_ROWS, _WINDOW_BYTES // row_bytes))
+                size = max(1, min(rows, rows * ROW_BYTES // row_bytes))
                 for batch in self._file.iter_batches(batch_size=size, row_groups=[number]):
                     start, stop = max(first, self._position), min(first + batch.num_rows, self._end)
                     if start < stop:

@@ -53,22 +53,27 @@ class Predictor:
     familiarity: Familiarity | None = None
     purpose: str = "balanced"
 
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        """Return the tokens of a window of pairs, a repeated pair once: for `predict`."""
+        return self.encoder.encode(list(dict.fromkeys(pairs)))
+
     def predict(
         self,
         pairs: Sequence[tuple[str, str]],
         on_batch: Callable[[float], None] | None = None,
+        encoded: Sequence[Encoded] | None = None,
     ) -> Prediction:
         """Return the scores of (prompt, response) pairs that are held in memory together.
 
         Args:
             pairs: A window of pairs; see `batching.windows` for more than fit.
             on_batch: Called after each batch with the share of the pairs that is done.
+            encoded: What `encode` made of them before; None encodes them now.
 
         Raises:
             CheckpointError: If the model's outputs do not match the settings or are not finite.
         """
-        unique = list(dict.fromkeys(pairs))
-        rows = self.encoder.encode(unique)
+        rows = self.encode(pairs) if encoded is None else encoded
         logits = self._logits(rows, on_batch)
         scores = decision.scores(
             logits,
@@ -77,7 +82,7 @@ class Predictor:
             None if self.familiarity is None else self.familiarity.unfamiliar(rows),
             self.purpose,
         )
-        by_pair = dict(zip(unique, scores, strict=True))
+        by_pair = dict(zip(dict.fromkeys(pairs), scores, strict=True))
         tokens = sum(len(row.input_ids) for row in rows)
         return Prediction([by_pair[pair] for pair in pairs], tokens)
 

@@ -23,13 +23,12 @@ from scorer.data.jsonl import (
     stream_name,
 )
 from scorer.errors import DataError, RowError
-from scorer.inference.batching import windows
+from scorer.inference import batching
 from scorer.inference.fields import Fields, find_fields
 from scorer.inference.lines import make_room
 from scorer.inference.options import Options
 from scorer.inference.outputs import Rejects
 
-_WINDOW_BYTES = 8 << 20  # of lines that are held together
 NAMED_REJECTS = 10
 """Rejected lines that are logged one by one."""
 
@@ -82,8 +81,8 @@ class Source(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def windows(self, rejects: Rejects) -> Iterator[Window]:
-        """Yield the rows that can be scored; the others go to `rejects`."""
+    def windows(self, rejects: Rejects, rows: int) -> Iterator[Window]:
+        """Yield the rows that can be scored, so many at a time; the others go to `rejects`."""
         ...
 
     def place(self) -> Place:
@@ -185,10 +184,11 @@ class JsonlSource:
         except (OSError, io.UnsupportedOperation):
             return None
 
-    def windows(self, rejects: Rejects) -> Iterator[Window]:
-        """Yield the rows that can be scored; the others go to `rejects`."""
-        rows = self._rows(rejects)
-        for window in windows(rows, size=lambda row: len(row[0]), size_limit=_WINDOW_BYTES):
+    def windows(self, rejects: Rejects, rows: int) -> Iterator[Window]:
+        """Yield the rows that can be scored, so many at a time; the others go to `rejects`."""
+        good = self._rows(rejects)
+        limit = rows * batching.ROW_BYTES
+        for window in batching.windows(good, rows, size=lambda row: len(row[0]), size_limit=limit):
             yield Window([pair for _, pair in window], [raw for raw, _ in window], self.place())
 
     def _rows(self, rejects: Rejects) -> Iterator[tuple[bytes, tuple[str, str]]]:

@@ -16,8 +16,9 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,8 @@ from typing import Any, Protocol
 import scorer
 from scorer.data.jsonl import STANDARD_STREAM, stream_name
 from scorer.errors import DataError, ScorerError
+from scorer.inference.batching import WINDOW_ROWS
+from scorer.inference.encoding import Encoded
 from scorer.inference.engines import Engine, OnnxEngine, TorchEngine
 from scorer.inference.journal import Journal, State
 from scorer.inference.lines import splice
@@ -167,6 +170,25 @@ def _sink(target: str | Path, reader: Source, key: str, predictor: Predictor) ->
     return ParquetSink(getattr(reader, "schema", None), key, predictor.settings)
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """A window that is read, and what was known when it was.
+
+    Attributes:
+        window: The rows.
+        encoded: Their tokens, in the making.
+        on_disk: Bytes read of the file; None for pipes.
+        rejected: Bytes of the rejected lines.
+        rejects: Their number.
+    """
+
+    window: Window
+    encoded: Future[list[Encoded]]
+    on_disk: int | None
+    rejected: int
+    rejects: int
+
+
 class _Run:
     """One run over a file: what it writes, counts and keeps."""
 
@@ -201,23 +223,25 @@ class _Run:
     def score(self, on_progress: Callable[[Progress], None]) -> None:
         """Score every row that is left."""
         end = self._reader.on_disk()
-        for window, rejected, rejects in self._windows():
-            start, end = end, self._reader.on_disk()
-            report = _window_report(on_progress, self._tally, len(window.pairs), start, end)
-            prediction = self._predictor.predict(window.pairs, report)
-            self._sink.write(self._part.output, window.rows, prediction.scores)
-            self._tally.add(prediction.scores, prediction.tokens)
-            self._state = State(
-                place=window.place,
-                output=self._part.output.end_frame(),
-                rejected=rejected,
-                rejects=rejects,
-                fields=self._reader.fields,
-                tally=self._tally.state(),
-                seconds=self._seconds(),
-            )
-            if time.monotonic() >= self._next_commit:
-                self._commit()
+        with closing(self._windows()) as windows:
+            for ahead in windows:
+                window = ahead.window
+                start, end = end, ahead.on_disk
+                report = _window_report(on_progress, self._tally, len(window.pairs), start, end)
+                prediction = self._predictor.predict(window.pairs, report, ahead.encoded.result())
+                self._sink.write(self._part.output, window.rows, prediction.scores)
+                self._tally.add(prediction.scores, prediction.tokens)
+                self._state = State(
+                    place=window.place,
+                    output=self._part.output.end_frame(),
+                    rejected=ahead.rejected,
+                    rejects=ahead.rejects,
+                    fields=self._reader.fields,
+                    tally=self._tally.state(),
+                    seconds=self._seconds(),
+                )
+                if time.monotonic() >= self._next_commit:
+                    self._commit()
 
     def finish(self) -> Summary:
         """Give the files their names and return the figures."""
@@ -257,10 +281,45 @@ class _Run:
             kept = self._committed.tally["rows"]
             _log.warning("%s: %d rows are kept; --resume goes on after them", self._target, kept)
 
-    def _windows(self) -> Iterator[tuple[Window, int, int]]:
-        """Yield the windows, each with bytes and number of the lines rejected up to its end."""
-        for window in self._reader.windows(self._rejects):
-            yield window, self._rejects.end_frame(), self._rejects.count
+    def _windows(self) -> Generator[_Ahead, None, None]:
+        """Yield the windows, each while the next one of a file is being encoded already.
+
+        What fails in reading a window comes out after the windows before it. A pipe is not read
+        ahead, nor in large windows, so that whoever writes slowly into it does not wait longer.
+        """
+        piped = self._reader.on_disk() is None
+        rows = WINDOW_ROWS if piped else self._predictor.engine.window_rows
+        windows = self._reader.windows(self._rejects, rows)
+        waiting: _Ahead | None = None
+        failure: Exception | None = None
+        with ThreadPoolExecutor(1) as pool:
+            while True:
+                try:
+                    ahead = self._read_ahead(windows, pool)
+                except Exception as error:
+                    ahead, failure = None, error
+                if waiting is not None:
+                    yield waiting
+                waiting = ahead
+                if ahead is None:
+                    break
+                if piped:
+                    yield ahead
+                    waiting = None
+        if failure is not None:
+            raise failure
+
+    def _read_ahead(self, windows: Iterator[Window], pool: ThreadPoolExecutor) -> _Ahead | None:
+        window = next(windows, None)
+        if window is None:
+            return None
+        return _Ahead(
+            window,
+            pool.submit(self._predictor.encode, window.pairs),
+            self._reader.on_disk(),
+            self._rejects.end_frame(),
+            self._rejects.count,
+        )
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._started
@@ -317,6 +376,7 @@ def _journal(source: str | Path, target: Path, predictor: Predictor, options: Op
             "engine": f"{type(predictor.engine).__name__} on {predictor.engine.device}",
             "libraries": _libraries(predictor.engine),
             "token budget": predictor.token_budget,
+            "window rows": predictor.engine.window_rows,
             "max tokens": settings.encoding.max_length,
             "purpose": predictor.purpose,
             "prompt field": options.prompt_field,

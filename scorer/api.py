@@ -161,7 +161,7 @@ class Scorer:
                 scored then.
         """
         checked = [_pair(index, item) for index, item in enumerate(pairs)]
-        return list(self._scores(checked))
+        return list(self._scores(checked, self._predictor.engine.window_rows))
 
     def score_stream(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Score]:
         """Yield one score per (prompt, response), in order, holding a window of pairs at a time.
@@ -169,12 +169,14 @@ class Scorer:
         Raises:
             TypeError: If an item is no pair of strings; the message names its index.
         """
-        return self._scores(_pair(index, item) for index, item in enumerate(pairs))
+        from scorer.inference.batching import WINDOW_ROWS
 
-    def _scores(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Score]:
+        return self._scores((_pair(i, item) for i, item in enumerate(pairs)), WINDOW_ROWS)
+
+    def _scores(self, pairs: Iterable[tuple[str, str]], window_rows: int) -> Iterator[Score]:
         from scorer.inference.batching import windows
 
-        for window in windows(pairs):
+        for window in windows(pairs, window_rows):
             yield from self._predictor.predict(window).scores
 
     def score_jsonl(

@@ -26,7 +26,7 @@ def predictor(tiny_checkpoint: Path) -> Predictor:
 class Instant:
     """An engine that takes no time, and whose logits depend on the batch that a row is in."""
 
-    device, token_budget, same_length, streams = "cpu", 4096, False, 1
+    device, token_budget, same_length, streams, window_rows = "cpu", 4096, False, 1, 2048
 
     def logits(
         self,

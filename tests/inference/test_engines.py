@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +237,41 @@ def test_a_batch_beyond_the_memory_goes_in_halves_and_so_do_later_ones(
     assert max(sizes) <= 2, "what did not fit before is not tried again"
     with pytest.raises(ScorerError, match="no memory for one row of 30 tokens"):
         engine.logits(*(np.ones((1, 30), np.int64),) * 3)
+
+
+def test_a_batch_that_had_no_room_beside_another_goes_by_itself(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = TorchEngine(tiny_checkpoint, "cpu")
+    engine.streams, engine._running = 2, threading.Semaphore(2)
+    ids = np.random.default_rng(1).integers(4, 100, (6, 8))
+    batch = (ids, np.ones_like(ids), np.zeros_like(ids))
+    expected = engine.logits(*batch)
+    run, lock, sizes = engine._run, threading.Lock(), []
+    under_way = 0
+
+    def no_room_for_two(*arrays: np.ndarray) -> np.ndarray:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            crowded = under_way > 1
+        try:
+            sizes.append(len(arrays[0]))
+            if crowded:
+                raise torch.OutOfMemoryError
+            time.sleep(0.05)
+            return run(*arrays)
+        finally:
+            with lock:
+                under_way -= 1
+
+    monkeypatch.setattr(engine, "_run", no_room_for_two)
+    with ThreadPoolExecutor(2) as pool:
+        for logits in pool.map(lambda _: engine.logits(*batch), range(8)):
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
+    assert len(sizes) > 8, "no batch met another"
+    assert set(sizes) == {6}
+    assert not caplog.text
 
 
 def test_a_device_that_fails_otherwise_says_so(

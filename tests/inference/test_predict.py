@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from scorer import decision
@@ -50,6 +51,26 @@ def test_neighbours_order_and_budget_leave_logits_alone(
         np.testing.assert_allclose(logits(order, budget), alone, rtol=0, atol=tolerance)
 
 
+def test_a_gpus_way_of_taking_batches_changes_no_score(
+    torch_predictor: Predictor, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it goes without one: two batches under way, out of pinned memory."""
+    pinned: list[int] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(len(tensor))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    engine = TorchEngine(tiny_checkpoint, "cpu")
+    engine._pins, engine.streams, engine._running = True, 2, threading.Semaphore(2)
+    ours = replace(torch_predictor, engine=engine, token_budget=64)
+    plain = replace(torch_predictor, token_budget=64)
+    pairs = texts(40)
+    assert np.array_equal(ours.logits(pairs), plain.logits(pairs))
+    assert len(pinned) > 10
+
+
 def test_engines_agree(predictor: Predictor, torch_predictor: Predictor) -> None:
     pairs = texts(60)
     onnx, torch = predictor.logits(pairs), torch_predictor.logits(pairs)
@@ -78,7 +99,7 @@ def test_no_pairs_give_no_scores(predictor: Predictor) -> None:
 class Counting:
     """An engine that notes how many rows it saw and returns one logit for all."""
 
-    device, token_budget, same_length, streams = "cpu", 64, True, 1
+    device, token_budget, same_length, streams, window_rows = "cpu", 64, True, 1, 2048
 
     def __init__(self, targets: int = 10, value: float = 0.0) -> None:
         self.rows, self.targets, self.value = 0, targets, value

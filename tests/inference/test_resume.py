@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import json
 import os
 import random
@@ -19,7 +21,7 @@ import pytest
 
 from scorer.data.jsonl import read_lines
 from scorer.errors import DataError
-from scorer.inference import sources, stream
+from scorer.inference import batching, outputs, sources, stream
 from scorer.inference.options import Options, Shard
 from scorer.inference.outputs import locked
 from scorer.inference.predict import Prediction, Predictor
@@ -29,7 +31,7 @@ from scorer.inference.summary import Summary
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_WINDOW_BYTES", 2000)
+    monkeypatch.setattr(batching, "ROW_BYTES", 1)
     monkeypatch.setattr(stream, "_COMMIT_SHARE", 1e9)  # after every window
 
 
@@ -376,7 +378,7 @@ class Side:
     In the call numbered `fail_at` it does `fail`.
     """
 
-    device, token_budget, same_length, streams = "cpu", 60, False, 3
+    device, token_budget, same_length, streams, window_rows = "cpu", 60, False, 3, 2048
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
@@ -528,3 +530,62 @@ def test_kills_at_random_moments_cost_no_byte(command: list[str], tmp_path: Path
     for end in ("", ".rejected.jsonl"):
         one, other = tmp_path / f"out.jsonl{end}", tmp_path / f"whole.jsonl{end}"
         assert one.read_bytes() == other.read_bytes()
+
+
+class Watched:
+    """A predictor that counts the windows whose encoding has begun."""
+
+    def __init__(self, inner: Predictor, check: Callable[[int, int], bool]) -> None:
+        self._inner, self._check = inner, check
+        self._changed = threading.Condition()
+        self.encoding = self.scored = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def encode(self, pairs: Any) -> Any:
+        with self._changed:
+            self.encoding += 1
+            self._changed.notify_all()
+        return self._inner.encode(pairs)
+
+    def predict(self, *arguments: Any) -> Prediction:
+        self.scored += 1
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._check(self.encoding, self.scored), 10)
+        return self._inner.predict(*arguments)
+
+
+def test_the_next_window_is_encoded_while_one_is_scored(instant: Predictor, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl")
+    counted: Any = Watched(instant, lambda encoding, scored: True)
+    score_jsonl(source, tmp_path / "one.jsonl", counted)
+    windows = counted.scored
+    assert windows > 5
+    watched: Any = Watched(instant, lambda encoding, scored: encoding == min(scored + 1, windows))
+    score_jsonl(source, tmp_path / "two.jsonl", watched)
+    assert watched.scored == windows
+
+
+def test_a_pipe_is_not_read_ahead(
+    instant: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write(tmp_path / "in.jsonl").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    watched: Any = Watched(instant, lambda encoding, scored: encoding == scored)
+    score_jsonl("-", tmp_path / "out.jsonl", watched)
+    assert watched.scored > 5
+
+
+def test_windows_before_a_broken_place_are_kept(instant: Predictor, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl.gz"
+    source.write_bytes(gzip.compress(write(tmp_path / "in.jsonl", 3000).read_bytes())[:-400])
+    sizes: list[int] = []
+    with sources.JsonlSource(source, Options()) as reader:
+        windows = reader.windows(outputs.Rejects(None), 2048)
+        with pytest.raises(DataError, match="cannot be read on"):
+            sizes.extend(len(window.pairs) for window in windows)
+    assert sum(sizes) > 100
+    with pytest.raises(DataError, match="cannot be read on"):
+        score_jsonl(source, tmp_path / "out.jsonl", instant, RESUME)
+    assert (tmp_path / "out.jsonl.part").read_bytes().count(b"\n") == sum(sizes)

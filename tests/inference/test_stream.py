@@ -8,6 +8,8 @@ import logging
 import sys
 import tracemalloc
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,26 @@ def test_a_file_cut_short_is_an_error_and_leaves_no_output(
         score_jsonl(source, out, predictor)
     assert out.read_text() == "older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl.gz", "out.jsonl"]
+
+
+def test_windows_have_the_rows_that_suit_the_engine(predictor: Predictor, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(f"{GOOD}\n" * 20, encoding="utf-8")
+    windows: list[int] = []
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(small, name)
+
+        def predict(self, pairs: Any, *arguments: Any) -> Any:
+            windows.append(len(pairs))
+            return small.predict(pairs, *arguments)
+
+    engine = copy(predictor.engine)
+    engine.window_rows = 7
+    small = replace(predictor, engine=engine)
+    score_jsonl(source, tmp_path / "out.jsonl", Noting())  # type: ignore[arg-type]
+    assert windows == [7, 7, 6]
 
 
 def test_standard_streams(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
