@@ -9,7 +9,7 @@ from dataclasses import replace
 from scorer.evaluation.variants import ADVERSARIAL, INVARIANT
 from scorer.training.rows import WeightedExample
 
-# Other openers and prefixes than those by which invariance is measured.
+# None of the openers and prefixes by which invariance is measured, though some are of their kind.
 _LEADS = (
     "您好，很荣幸能帮到您。",
     "您好！",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_expit
-from sklearn.metrics import f1_score
 
 from scorer import decision
 from scorer.checkpoint import Doubt, Platt, Settings, Target, Thresholds
 from scorer.data.schema import Example
 from scorer.decision import Floats, calibrated, capped, target_slices
 from scorer.dimensions import Dimension, overall_truth, target_names
+from scorer.evaluation.agreement import quadratic_kappa
 from scorer.training.targets import UNKNOWN, encode_labels
 
-_THRESHOLDS = np.arange(20, 81) / 100
+_COMBINATIONS = 4096  # of thresholds of a dimension
 _LEAST_ROWS = 20  # of each class; with fewer the dev rows say more about luck than about the model
 STRICT_CAUGHT = 0.95
 """Share of the dev rows below a level that `strict` keeps below it."""
@@ -59,11 +60,22 @@ def calibrate(
     for i, (rows, truth, weights) in usable.items():
         targets[i] = replace(targets[i], platt=fit_platt(logits[rows, i], truth, weights))
     reached = calibrated(logits, targets)
-    for columns in target_slices(dimensions).values():
+    for dimension, columns in zip(dimensions, target_slices(dimensions).values(), strict=True):
+        mine = range(columns.start, columns.stop)
+        chosen = [i in usable for i in mine]
+        if not any(chosen):
+            continue
         reached[:, columns] = capped(reached[:, columns])
-    for i, (rows, truth, weights) in usable.items():
-        thresholds = fit_thresholds(reached[rows, i], truth, weights)
-        targets[i] = replace(targets[i], thresholds=thresholds)
+        rows, _, weights = usable[mine[chosen.index(True)]]
+        levels = np.array(
+            [examples[i].labels[dimension.name] for i in np.flatnonzero(rows).tolist()]
+        )
+        balanced = fit_levels(reached[rows, columns], levels, dimension, chosen, weights)
+        for i, threshold in zip(mine, balanced, strict=True):
+            if i in usable:
+                strict, lenient = fit_edges(reached[rows, i], usable[i][1])
+                thresholds = Thresholds(threshold, max(threshold, strict), min(threshold, lenient))
+                targets[i] = replace(targets[i], thresholds=thresholds)
     return tuple(targets)
 
 
@@ -129,30 +141,54 @@ def fit_platt(
     return Platt(round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4))
 
 
-def fit_thresholds(
-    probability: NDArray[np.float64],
-    truth: NDArray[np.bool_],
+def fit_levels(
+    reached: NDArray[np.float64],
+    levels: NDArray[np.int64],
+    dimension: Dimension,
+    usable: Sequence[bool],
     weights: NDArray[np.float64] | None = None,
-) -> Thresholds:
-    """Return the thresholds of each purpose.
+) -> tuple[float, ...]:
+    """Return the `balanced` thresholds of a dimension, chosen together, shape (K - 1,).
 
-    `balanced` has the best macro F1, of rows that weigh alike or not; of equals it is the one
-    nearest to 0.5. Macro F1 rather than accuracy: where nearly all answers are harmless, accuracy is
-    best served by calling all of them so. Its ends are left out, where few dev rows would decide.
-    `strict` keeps 95% of the rows below the level below it, `lenient` leaves 99% of those at or
-    above it there; neither crosses `balanced`.
+    They have the best mean of the levels' accuracy and quadratic kappa, of rows that weigh alike or
+    not; of equals they are those nearest to 0.5. Where nearly all answers are harmless, accuracy by
+    itself is best served by calling all of them so, and kappa by itself by calling far too many
+    harmful. The ends are left out, where few dev rows would decide.
+
+    Args:
+        reached: P(level ≥ k), capped, shape (N, K - 1).
+        levels: Annotated levels, shape (N,).
+        dimension: Its levels.
+        usable: Of which targets the threshold is chosen; the others keep 0.5. Shape (K - 1,).
+        weights: Of the rows, shape (N,).
     """
+    by_rank = np.asarray(dimension.levels)
 
-    def macro_f1(threshold: float) -> float:
-        reached = probability >= threshold
-        f1 = f1_score(truth, reached, average="macro", sample_weight=weights, zero_division=0.0)
-        return round(float(f1), 4)
+    def merit(thresholds: tuple[float, ...]) -> tuple[float, float]:
+        passed = np.logical_and.accumulate(reached >= thresholds, axis=1)
+        decided = by_rank[passed.sum(axis=1)]
+        kappa = quadratic_kappa(levels, decided, weights=weights) or 0.0
+        accuracy = float(np.average(decided == levels, weights=weights))
+        from_middle = sum(abs(threshold - 0.5) for threshold in thresholds)
+        return round((kappa + accuracy) / 2, 4), -from_middle
 
-    balanced = float(max(_THRESHOLDS, key=lambda t: (macro_f1(t), -abs(t - 0.5))))
+    # All combinations are tried, so of many levels fewer thresholds each.
+    steps = int(min(61, _COMBINATIONS ** (1 / max(1, sum(usable)))))
+    grid = np.round(np.linspace(0.2, 0.8, steps), 4)
+    choices = [grid if chosen else (0.5,) for chosen in usable]
+    return tuple(float(t) for t in max(itertools.product(*choices), key=merit))
+
+
+def fit_edges(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return a target's thresholds for `strict` and `lenient`, where they do not cross `balanced`.
+
+    `strict` keeps 95% of the rows below the level below it, `lenient` leaves 99% of those at or
+    above it there.
+    """
     edges = (
         np.quantile(probability[~truth], STRICT_CAUGHT),
         np.quantile(probability[truth], 1 - LENIENT_KEPT),
     )
     # Of 0 and 1 one would be passed by everything and the other by nothing.
     strict, lenient = (round(float(np.clip(edge, 1e-4, 1 - 1e-4)), 4) for edge in edges)
-    return Thresholds(balanced, max(balanced, strict), min(balanced, lenient))
+    return strict, lenient

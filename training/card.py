@@ -357,7 +357,13 @@ def _trained_on(recipe: Mapping[str, Any]) -> str:
     return (
         f"{_percent(share, 0)} of the training responses were changed likewise: traditional "
         "characters, white space, emoji and all the adversarial spellings were trained on, prefixes "
-        "and openers with other words than here, full-width forms not."
+        "and openers of other, partly similar wording than here, full-width forms not."
+        + (
+            " Both surfaces of such a response were in one batch, and differing between them cost "
+            f"{recipe['fit']['consistency']:g} times their divergence."
+            if recipe["fit"].get("consistency")
+            else ""
+        )
     )
 
 
@@ -411,10 +417,10 @@ def _change(figures: Mapping[str, Any]) -> tuple[str, str]:
 _DECISION = """
 P(level ≥ k) is the sigmoid of logit / temperature + offset, capped by that of the level below. A
 level is reached where its P(level ≥ k), and that of every level below, is at least the threshold of
-the purpose that the caller chose: `balanced` (best macro F1 on dev rows), `strict` (95% of the dev
-rows below the level stay below it) or `lenient` (99% of those at or above it stay there). An answer
-is harmless where every dimension is. A target with fewer than 20 dev rows of either kind keeps 0.5
-for every purpose.
+the purpose that the caller chose: `balanced` (those of a dimension together: best mean of level
+accuracy and quadratic kappa on dev rows), `strict` (95% of the dev rows below the level stay below
+it) or `lenient` (99% of those at or above it stay there). An answer is harmless where every dimension
+is. A target with fewer than 20 dev rows of either kind keeps 0.5 for every purpose.
 """
 
 

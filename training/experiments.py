@@ -45,7 +45,7 @@ from scorer.training.baselines import style_weights
 from scorer.training.calibration import calibrate
 from scorer.training.figures import all_of, by_file, by_source, scorer_figures
 from scorer.training.fit import fit
-from scorer.training.recipe import Recipe, merged, recipe_from
+from scorer.training.recipe import Recipe, merged, recipe_from, same_run
 from scorer.training.rows import Corpus, gather, input_pair, tokens_in
 from scorer.training.targets import reached_logits
 from scorer.training.train import prepare, save_stock, uncalibrated
@@ -54,6 +54,10 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
 TABLE_FILE = "README.md"
+_FIGURES = (
+    "thresholds by accuracy and kappa"  # how they are made; others are not to be compared with them
+)
+_WITHOUT = "without "
 _OF_A_SOURCE = ("harmless AUROC", "harmless accuracy", "quadratic kappa")
 
 
@@ -107,8 +111,9 @@ def run_experiments(
             "recipe": recipe.model_dump(mode="json"),
             "rows_sha256": corpus.sha256(),
             "judge": judge,
+            "figures": _FIGURES,
         }
-        done = [result for result in results if _same_run(result, recipe, key)]
+        done = [result for result in results if _is_of(result, recipe, key)]
         if not done:
             logger.info("%s, seed %d", name, recipe.seed)
             figures = _run(recipe, corpus, folder / "run", judge, key)
@@ -122,14 +127,11 @@ def run_experiments(
     return current
 
 
-def _same_run(result: Mapping[str, Any], recipe: Recipe, key: Mapping[str, Any]) -> bool:
-    try:  # a setting that recipes did not have then was at its default
-        before = Recipe.model_validate(result["recipe"])
-    except ValidationError:
-        return False
-    named = {name: getattr(recipe, name) for name in ("name", "version")}  # change nothing of a run
-    same = before.model_copy(update=named) == recipe
-    return same and all(result.get(k) == key[k] for k in ("rows_sha256", "judge"))
+def _is_of(result: Mapping[str, Any], recipe: Recipe, key: Mapping[str, Any]) -> bool:
+    """Return whether a recorded run is the one that a recipe and what goes with it ask for."""
+    return same_run(result.get("recipe"), recipe) and all(
+        result.get(name) == value for name, value in key.items() if name != "recipe"
+    )
 
 
 def read_experiment(
@@ -168,7 +170,7 @@ def read_experiment(
 def _without_each(sources: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return a setting for each source that gives no training rows there."""
     return {
-        f"without {left_out['path']}": {
+        f"{_WITHOUT}{left_out['path']}": {
             "sources": [
                 {**source, "rows": 0} if source is left_out else source for source in sources
             ]
@@ -209,21 +211,19 @@ def render_table(name: str, results: Sequence[Mapping[str, Any]]) -> str:
 
 def _left_out_table(by_setting: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return what each source's dev rows get from runs that did and did not train on it."""
-    with_all: Sequence[Mapping[str, Any]] | None = None
-    without = {}
-    for runs in by_setting.values():
-        left_out = [s["path"] for s in runs[0]["recipe"]["sources"] if s["rows"] == 0]
-        if len(left_out) == 1:
-            without[left_out[0]] = runs
-        elif not left_out and with_all is None:
-            with_all = runs
-    if with_all is None or not without:
+    without = {
+        name.removeprefix(_WITHOUT): runs
+        for name, runs in by_setting.items()
+        if name.startswith(_WITHOUT)
+    }
+    with_all = [runs for name, runs in by_setting.items() if not name.startswith(_WITHOUT)]
+    if not with_all or not without:
         return ""
     lines = []
     for path, runs in without.items():
         cells: list[object] = [path]
         for figure in _OF_A_SOURCE:
-            for tried in (with_all, runs):
+            for tried in (with_all[0], runs):
                 parts = (run["dev"]["parts"].get(all_of(path), {}) for run in tried)
                 values = [part.get("all dimensions", {}).get(figure) for part in parts]
                 known = [value for value in values if value is not None]
@@ -249,11 +249,13 @@ def _run(
     if not any(d.name in example.labels for example in examples for d in dimensions):
         raise RecipeError(f"no dev row of {judge or 'any source'} has a label to judge by")
     set_seed(recipe.seed)
-    started, identity = folder / "run.json", json.dumps(key)
-    if folder.is_dir() and (not started.is_file() or started.read_text("utf-8") != identity):
-        shutil.rmtree(folder)
+    started = folder / "run.json"
+    if folder.is_dir():
+        begun = json.loads(started.read_text("utf-8")) if started.is_file() else {}
+        if not _is_of(begun, recipe, key):
+            shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    started.write_text(identity, encoding="utf-8")
+    started.write_text(json.dumps(key), encoding="utf-8")
     model, tokenizer, pairs, rows = prepare(recipe, corpus)
     start = time.monotonic()
     fitted = fit(model, rows, pairs.pad_id, recipe, folder / "trainer")

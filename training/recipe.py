@@ -76,7 +76,7 @@ class FitSettings(_Settings):
     Attributes:
         epochs: Passes over the training rows.
         learning_rate: Peak, after a linear warm-up and before a linear decay to 0.
-        batch_size: Rows per step and device.
+        batch_size: Rows per step and device; with `consistency` some of them come in two surfaces.
         gradient_accumulation: Steps whose gradients are added up before an update.
         warmup: Share of the steps in which the learning rate rises.
         weight_decay: AdamW's.
@@ -271,3 +271,16 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "lora": LoraSettings,
     "export": ExportSettings,
 }
+
+
+def same_run(before: object, recipe: Recipe) -> bool:
+    """Return whether a recipe that a run recorded asks for the same run as this one.
+
+    A setting that recipes did not have then was at its default. What the result is called changes
+    nothing of a run.
+    """
+    try:
+        recorded = Recipe.model_validate(before)
+    except ValidationError:
+        return False
+    return recorded.model_copy(update={"name": recipe.name, "version": recipe.version}) == recipe

@@ -144,10 +144,10 @@ def _locate(path: str, corpora: Path) -> Path:
 
 def encode_rows(
     rows: Sequence[WeightedExample],
+    variants: Sequence[WeightedExample],
     encoder: PairEncoder,
     recipe: Recipe,
     weights: NDArray[np.float32] | None = None,
-    variants: Sequence[WeightedExample] | None = None,
 ) -> datasets.Dataset:
     """Return the rows as a data set for `scorer.training.fit.fit`.
 
@@ -156,10 +156,10 @@ def encode_rows(
 
     Args:
         rows: Training rows.
+        variants: Each in another surface, to be trained on beside those whose tokens differ.
         encoder: Turns pairs into tokens.
         recipe: Dimensions, and whose labels count.
         weights: Of the targets, shape (N, T); None for 1.
-        variants: The rows in another surface, to be trained on beside those that they differ from.
     """
     dimensions, settings = recipe.resolved_dimensions(), recipe.fit
     encoded = encoder.encode([input_pair(row.example, recipe) for row in rows])
@@ -171,11 +171,13 @@ def encode_rows(
     )
     if weights is None:
         weights = np.ones((len(rows), labels.shape[1] - 2), np.float32)
-    pairs = list(zip(rows, rows if variants is None else variants, strict=True))
-    changed = [input_pair(other.example, recipe) for row, other in pairs if other != row]
-    others = iter(encoder.encode(changed))
     nothing = Encoded(np.empty(0, np.int64), np.empty(0, np.int64), truncated=False)
-    partners = [next(others) if other != row else nothing for row, other in pairs]
+    partners = [nothing] * len(rows)
+    changed = [i for i, (row, other) in enumerate(zip(rows, variants, strict=True)) if row != other]
+    others = encoder.encode([input_pair(variants[i].example, recipe) for i in changed])
+    for i, other in zip(changed, others, strict=True):
+        if not np.array_equal(other.input_ids, encoded[i].input_ids):
+            partners[i] = other
     return datasets.Dataset.from_dict(
         {
             "input_ids": [item.input_ids for item in encoded],
@@ -190,7 +192,7 @@ def encode_rows(
 
 def tokens_in(rows: datasets.Dataset) -> int:
     """Return how many tokens one pass over rows of `encode_rows` reads."""
-    return sum(rows["length"]) + sum(map(len, rows["partner_ids"]))
+    return int(sum(rows["length"])) + sum(map(len, rows["partner_ids"]))
 
 
 def input_pair(example: Example, recipe: Recipe) -> tuple[str, str]:

@@ -130,12 +130,13 @@ def _log_complement(log_p: torch.Tensor) -> torch.Tensor:
 
 
 class MaskedLoss:
-    """Log loss over the known targets of each row, averaged over rows.
+    """Log loss over the known targets of each row, averaged over the rows of a batch.
 
     A row that is only known to be harmful or harmless as a whole says log P(harmless) =
     Σ_d log P(harmless on d), as if the dimensions were independent (noisy-or).
 
-    A row and its partner, the same response in another surface, should say the same: to the loss
+    A row and its partner, the same response in another surface, count as two rows of half the
+    weight. They should say the same: to the loss
     comes the symmetric Kullback-Leibler divergence of their targets' probabilities (as between two
     dropout passes in R-Drop, Liang et al. 2021, arXiv 2106.14448).
 

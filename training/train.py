@@ -54,8 +54,15 @@ from scorer.training.card import render_card
 from scorer.training.export import export_onnx
 from scorer.training.figures import measure, robustness
 from scorer.training.fit import centre_pooler, choose_precision, fit, processes, starting_model
-from scorer.training.recipe import Recipe
-from scorer.training.rows import Corpus, encode_rows, gather, target_weights, tokens_in
+from scorer.training.recipe import Recipe, same_run
+from scorer.training.rows import (
+    Corpus,
+    WeightedExample,
+    encode_rows,
+    gather,
+    target_weights,
+    tokens_in,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -110,17 +117,21 @@ def prepare(
     """Return what `fit` starts from: the model, its tokenizer, the encoder of pairs, the rows."""
     model, tokenizer, bare = starting_model(recipe, _encoder_path(recipe.encoder))
     pairs = PairEncoder(tokenizer.backend_tokenizer, recipe.encoding.settings())
-    examples = corpus.rows["train"]
-    variants = with_variants(examples, recipe.fit.variants, recipe.seed)
     weights = target_weights(corpus.examples("train"), recipe)
-    if recipe.fit.consistency > 0:
-        rows = encode_rows(examples, pairs, recipe, weights, variants)
-    else:
-        rows = encode_rows(variants, pairs, recipe, weights)
+    rows = encode_rows(*surfaces(corpus, recipe), pairs, recipe, weights)
     logger.info("%d rows, %d tokens to train on", len(rows), tokens_in(rows))
     if bare:
         centre_pooler(model, rows, pairs.pad_id)
     return model, tokenizer, pairs, rows
+
+
+def surfaces(
+    corpus: Corpus, recipe: Recipe
+) -> tuple[Sequence[WeightedExample], Sequence[WeightedExample]]:
+    """Return the rows to train on, and each in the surface that stands beside it."""
+    rows = corpus.rows["train"]
+    variants = with_variants(rows, recipe.fit.variants, recipe.seed)
+    return (rows, variants) if recipe.fit.consistency > 0 else (variants, variants)
 
 
 def save_stock(
@@ -162,10 +173,8 @@ def finish(recipe: Recipe, corpus: Corpus, checkpoint: Path) -> None:
         files.append(ONNX_FILE)
 
     encoder = PairEncoder.from_folder(checkpoint, settings.encoding)
-    trained_on = with_variants(corpus.rows["train"], recipe.fit.variants, recipe.seed)
-    familiarity = Familiarity.of(
-        encoder.encode(_texts([row.example for row in trained_on])), encoder
-    )
+    trained_on = [row.example for rows in surfaces(corpus, recipe) for row in rows]
+    familiarity = Familiarity.of(encoder.encode(list(dict.fromkeys(_texts(trained_on)))), encoder)
     familiarity.write(checkpoint)
     logits: dict[str, dict[str, NDArray[np.float32]]] = {}
     for split in ("dev", "test"):
@@ -235,9 +244,9 @@ def _record(recipe: Recipe, corpus: Corpus, folder: Path) -> None:
     path = folder / "recipe.json"
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [
-            key for key in ("recipe", "rows", "rows_sha256") if before.get(key) != resolved[key]
-        ]
+        changed = [key for key in ("rows", "rows_sha256") if before.get(key) != resolved[key]]
+        if not same_run(before.get("recipe"), recipe):
+            changed.insert(0, "recipe")
         if changed:
             raise RecipeError(
                 f"{folder} holds a run with other {' and '.join(changed)}; give another folder"

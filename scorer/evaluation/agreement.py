@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 
 def quadratic_kappa(
-    first: Sequence[int] | NDArray[np.int64], second: Sequence[int] | NDArray[np.int64]
+    first: Sequence[int] | NDArray[np.int64],
+    second: Sequence[int] | NDArray[np.int64],
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> float | None:
     """Return Cohen's kappa with weights (i - j)² (Cohen 1968): 1 - observed / expected.
 
@@ -18,9 +21,11 @@ def quadratic_kappa(
     Args:
         first: Levels, shape (N,), N > 0.
         second: Levels of the same rows, shape (N,).
+        weights: Of the rows, shape (N,); None where they weigh alike.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    observed = ((a - b) ** 2).mean()
-    # of levels drawn independently: E(a - b)² = var a + var b + (E a - E b)²
-    expected = a.var() + b.var() + (a.mean() - b.mean()) ** 2
-    return float(1 - observed / expected) if expected else None
+    observed = np.average((a - b) ** 2, weights=weights)
+    # of levels drawn independently: E(a - b)² = E a² + E b² - 2 E a E b
+    squares = np.average(a**2 + b**2, weights=weights)
+    expected = squares - 2 * np.average(a, weights=weights) * np.average(b, weights=weights)
+    return float(1 - observed / expected) if expected > 1e-9 else None

@@ -49,6 +49,7 @@ def test_every_setting_is_run_once_with_every_seed(
     expected = [("base", 5), ("base", 6), ("corn", 5), ("corn", 6)]
     assert [(r["setting"], r["seed"]) for r in results] == expected
     assert results[0]["recipe"]["fit"]["epochs"] == 1
+    assert results[0]["dev"]["parts"]["all of native"]["rows"] == results[0]["dev"]["rows"] == 60
     assert results[2]["recipe"]["fit"]["targets"] == "corn"
     assert json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8")) == results
     table = (folder / TABLE_FILE).read_text(encoding="utf-8")
@@ -63,6 +64,10 @@ def test_every_setting_is_run_once_with_every_seed(
     assert run_experiments(file, folder, tmp_path) == results
     base = tmp_path / "base.yaml"
     base.write_text(base.read_text(encoding="utf-8").replace("tiny-native", "other"), "utf-8")
+    assert run_experiments(file, folder, tmp_path) == results
+    for result in results:
+        del result["recipe"]["fit"]["consistency"]  # as if recorded before there was one
+    (folder / RESULTS_FILE).write_text(json.dumps(results), encoding="utf-8")
     assert run_experiments(file, folder, tmp_path) == results
     fewer = write(tmp_path, settings={"renamed": {}})
     assert [r["setting"] for r in run_experiments(fewer, folder, tmp_path)] == ["renamed"] * 2

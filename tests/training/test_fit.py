@@ -79,7 +79,7 @@ def test_a_new_pooler_starts_centred(
     encoder = PairEncoder(tokenizer.backend_tokenizer, EncodingSettings(max_length=64))
     texts = ["女生学不好", "数学", "天生逻辑差", "可以的，谢谢你", "法律责任 data 123"] * 4
     examples = [WeightedExample(Example(t, t[::-1], {"fairness": 3}), 1.0) for t in texts]
-    rows = encode_rows(examples, encoder, recipe)
+    rows = encode_rows(examples, examples, encoder, recipe)
     centre_pooler(model, rows, encoder.pad_id)
     pooled = []
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_a_batch_brings_a_row_and_its_other_surface(
         WeightedExample(Example("问", text, {"fairness": 3}), 1.0) for text in ("数学", "法律责任")
     ]
     other = WeightedExample(Example("问", "答：法律责任", {"fairness": 3}), 1.0)
-    encoded = encode_rows(rows, encoder, recipe, variants=[rows[0], other])
+    encoded = encode_rows(rows, [rows[0], other], encoder, recipe)
     batch = _Collator(encoder.pad_id, 4, takes_token_types(model))(list(encoded))
     assert batch["input_ids"].shape[0] == len(batch["labels"]) == 3
     longer = encoder.encode([("问", "答：法律责任")])[0].input_ids
