@@ -10,7 +10,6 @@ T = TypeVar("T")
 WINDOW_ROWS = 2048
 """Rows that are sorted by length together: enough for full batches, few enough to hold."""
 
-
 ROW_BYTES = 4096
 """Bytes of a row that a window has room for: one of long rows ends earlier."""
 

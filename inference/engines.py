@@ -375,21 +375,23 @@ class TorchEngine:
     ) -> NDArray[np.float32]:
         """Return the logits of a padded batch: (B, L) each in, (B, T) out.
 
-        A batch that the device has no memory for is tried again by itself; if it is too large even
-        so, it goes in halves, and so does every later one of its size.
+        A batch that the device has no memory for beside another is tried again by itself; if it is
+        too large even so, it goes in halves, and so does every later one of its size.
 
         Raises:
             ScorerError: If the device has no memory for a single row.
         """
         rows = len(input_ids)
         if self._most_cells is None or rows == 1 or input_ids.size <= self._most_cells:
-            for ready in (self._beside_others, self._by_itself):
+            ways: list[contextlib.AbstractContextManager[object]] = [self._running]
+            if self.streams > 1:
+                ways.append(self._by_itself())
+            for room in ways:
                 try:
-                    with ready():
+                    with room:
                         return self._run(input_ids, attention_mask, token_type_ids)
-                except (
-                    RuntimeError
-                ) as error:  # torch.OutOfMemoryError is one; others say it in words
+                except RuntimeError as error:
+                    # torch.OutOfMemoryError is one; others say it in words.
                     if not _MEMORY.search(f"{type(error).__name__} {error}"):
                         raise ScorerError(f"{self.device} failed: {error}") from error
             if rows == 1:
@@ -409,11 +411,6 @@ class TorchEngine:
                 for half in halves
             ]
         )
-
-    @contextlib.contextmanager
-    def _beside_others(self) -> Iterator[None]:
-        with self._running:
-            yield
 
     @contextlib.contextmanager
     def _by_itself(self) -> Iterator[None]:

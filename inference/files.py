@@ -72,10 +72,8 @@ def _files(source: str, output: Path) -> Iterator[tuple[Path, Path]]:
         yield path, Path(path.name)
         return
     if path.is_dir():
-        base, found = (
-            path,
-            [item for item in path.rglob("*") if item.name.casefold().endswith(SUFFIXES)],
-        )
+        base = path
+        found = [item for item in path.rglob("*") if item.name.casefold().endswith(SUFFIXES)]
     else:
         base = _fixed_part(path)
         found = [Path(item) for item in glob.glob(source, recursive=True)]  # noqa: PTH207 - as typed

@@ -54,9 +54,8 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
 TABLE_FILE = "README.md"
-_FIGURES = (
-    "thresholds by accuracy and kappa"  # how they are made; others are not to be compared with them
-)
+# How figures are made; those made otherwise are not to be compared with them.
+_FIGURES = "thresholds by accuracy and kappa"
 _WITHOUT = "without "
 _OF_A_SOURCE = ("harmless AUROC", "harmless accuracy", "quadratic kappa")
 

@@ -136,9 +136,9 @@ class MaskedLoss:
     Σ_d log P(harmless on d), as if the dimensions were independent (noisy-or).
 
     A row and its partner, the same response in another surface, count as two rows of half the
-    weight. They should say the same: to the loss
-    comes the symmetric Kullback-Leibler divergence of their targets' probabilities (as between two
-    dropout passes in R-Drop, Liang et al. 2021, arXiv 2106.14448).
+    weight. They should say the same: to the loss comes the symmetric Kullback-Leibler divergence of
+    their targets' probabilities (as between two dropout passes in R-Drop, Liang et al. 2021, arXiv
+    2106.14448).
 
     The signature is that of `Trainer(compute_loss_func=…)`; `num_items_in_batch` counts label
     entries over all devices and accumulated steps.
@@ -184,9 +184,10 @@ class MaskedLoss:
         log_harmless = torch.nn.functional.logsigmoid(reached[:, self._harmless]).sum(dim=1)
         as_a_whole = -(overall * log_harmless + (1 - overall) * _log_complement(log_harmless))
         loss = loss + torch.where(overall == UNKNOWN, torch.zeros_like(loss), as_a_whole)
-        paired = partner != int(NO_PARTNER)
-        divergence = torch.where(paired, _divergence(reached, reached[partner]), 0.0)
-        loss = loss + self._consistency * divergence
+        if self._consistency:
+            paired = partner != int(NO_PARTNER)
+            divergence = torch.where(paired, _divergence(reached, reached[partner]), 0.0)
+            loss = loss + self._consistency * divergence
 
         rows: torch.Tensor | float = float(len(labels))
         if num_items_in_batch is not None:

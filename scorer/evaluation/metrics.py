@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -243,13 +243,12 @@ def resampled(
     order = np.argsort(index, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(index))[:-1])
     draw = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {}
-    for _ in range(resamples):
+
+    def resample() -> NDArray[np.int64]:
         drawn = draw.integers(0, len(members), len(members))
-        for name, value in statistics(np.concatenate([members[i] for i in drawn])).items():
-            if value is not None:
-                found.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in found.items()}
+        return np.concatenate([members[i] for i in drawn])
+
+    return _known(statistics(resample()) for _ in range(resamples))
 
 
 def permuted(
@@ -272,10 +271,15 @@ def permuted(
     """
     index = _numbered(groups)
     draw = np.random.default_rng(seed)
+    count = index.max() + 1
+    return _known(statistics((draw.random(count) < 0.5)[index]) for _ in range(resamples))
+
+
+def _known(draws: Iterable[Mapping[str, float | None]]) -> dict[str, NDArray[np.float64]]:
+    """Return the values that each statistic has in the draws in which it is not None."""
     found: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        swap = draw.random(index.max() + 1) < 0.5
-        for name, value in statistics(swap[index]).items():
+    for values in draws:
+        for name, value in values.items():
             if value is not None:
                 found.setdefault(name, []).append(value)
     return {name: np.array(values) for name, values in found.items()}
